@@ -1,0 +1,44 @@
+"""What `bench` raises on purpose. The command line prints each as one line, without a traceback."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class BenchError(Exception):
+    """Something went wrong that a person can act on; the message is the whole story, one line."""
+
+    exit_code = 1
+
+
+class UserError(BenchError):
+    """The user asked for something that cannot be: rule + value + remedy. Nothing was written."""
+
+    exit_code = 2
+
+
+class ConfigError(UserError):
+    """Every problem found in a configuration, one line each: `file:line: path: problem`."""
+
+    def __init__(self, problems: Iterable[str]) -> None:
+        self.problems = tuple(problems)
+        super().__init__("\n".join(self.problems))
+
+
+class TrainingError(BenchError):
+    """Training cannot go on (a loss that is not finite, say); names the step."""
+
+
+class Killed(BaseException):
+    """SIGINT or SIGTERM arrived. Not an Exception: nothing between the loop and `run` may swallow it."""
+
+    def __init__(self, signal_name: str) -> None:
+        self.signal_name = signal_name
+        super().__init__(signal_name)
+
+
+def did_you_mean(word: str, candidates: Iterable[str]) -> str:
+    """The end of an error message: `; did you mean 'margin'?`, or nothing when no candidate is near."""
+    near = difflib.get_close_matches(word, list(candidates), n=1, cutoff=0.6)
+    return f"; did you mean '{near[0]}'?" if near else ""

@@ -1,0 +1,85 @@
+"""A registry maps a name to a factory, and the factory's signature is the schema of its options.
+
+Positional parameters are filled by the engine (`embedding_dim`, `num_classes`); keyword-only parameters
+are what a configuration file may set. There is nothing else to declare.
+"""
+
+from __future__ import annotations
+
+import difflib
+import inspect
+import re
+from collections.abc import Callable
+from typing import Any, Generic, TypeVar, get_type_hints
+
+T = TypeVar("T")
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+class UnknownNameError(LookupError):
+    """No component of that name; the message lists what there is and the nearest name."""
+
+
+class Registry(Generic[T]):
+    """Named factories of one kind of component.
+
+    Args:
+        kind: what the components are, singular, for messages ("loss").
+    """
+
+    def __init__(self, kind: str) -> None:
+        self.kind = kind
+        self._factories: dict[str, Callable[..., T]] = {}
+
+    def register(self, factory: F) -> F:
+        """Decorator: add a class (`MyLoss` -> `my_loss`) or a function (its own name).
+
+        Raises:
+            ValueError: another factory already has that name.
+            TypeError: an option has no annotation or no default, so that a file could not leave it out.
+        """
+        name = snake_case(factory.__name__)
+        if self._factories.get(name, factory) is not factory:
+            raise ValueError(f"{self.kind} {name!r} is already registered; choose another name")
+        for option in _keyword_only(factory):
+            if option.annotation is option.empty or option.default is option.empty:
+                raise TypeError(f"{self.kind} {name!r}: option {option.name!r} needs a type and a default")
+        self._factories[name] = factory
+        return factory
+
+    def names(self) -> list[str]:
+        """All names, sorted."""
+        return sorted(self._factories)
+
+    def get(self, name: str) -> Callable[..., T]:
+        """The factory of that name.
+
+        Raises:
+            UnknownNameError: with the nearest name.
+        """
+        if name not in self._factories:
+            near = difflib.get_close_matches(name, self.names(), n=1)
+            hint = f"; did you mean {near[0]!r}?" if near else f"; there are {', '.join(self.names())}"
+            raise UnknownNameError(f"unknown {self.kind} {name!r}{hint}")
+        return self._factories[name]
+
+    def options(self, name: str) -> dict[str, tuple[Any, Any]]:
+        """Option name -> (annotation with its `Annotated` metadata, default), in order of declaration."""
+        factory = self.get(name)
+        target = factory.__init__ if inspect.isclass(factory) else factory
+        hints = get_type_hints(target, include_extras=True)
+        return {option.name: (hints[option.name], option.default) for option in _keyword_only(factory)}
+
+    def summary(self, name: str) -> str:
+        """First line of the component's docstring."""
+        return (inspect.getdoc(self.get(name)) or "").partition("\n")[0]
+
+
+def snake_case(name: str) -> str:
+    """`CenterTerm` -> `center_term`."""
+    return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name).lower()
+
+
+def _keyword_only(factory: Callable[..., Any]) -> list[inspect.Parameter]:
+    parameters = inspect.signature(factory).parameters.values()
+    return [parameter for parameter in parameters if parameter.kind is parameter.KEYWORD_ONLY]
