@@ -1,0 +1,39 @@
+"""Run folders and run records: what runs write and reports read."""
+
+from bench.results.environment import code_version, cpu_name, package_versions
+from bench.results.files import atomic_file, write_json, write_text
+from bench.results.folder import RunFolder, RunState, new_state, now, run_folders
+from bench.results.metrics import MetricsLine, MetricsWriter, read_metrics
+from bench.results.record import (
+    Budget,
+    Code,
+    Environment,
+    ProtocolRecord,
+    RunRecord,
+    State,
+    Timing,
+)
+
+__all__ = [
+    "Budget",
+    "Code",
+    "Environment",
+    "MetricsLine",
+    "MetricsWriter",
+    "ProtocolRecord",
+    "RunFolder",
+    "RunRecord",
+    "RunState",
+    "State",
+    "Timing",
+    "atomic_file",
+    "code_version",
+    "cpu_name",
+    "new_state",
+    "now",
+    "package_versions",
+    "read_metrics",
+    "run_folders",
+    "write_json",
+    "write_text",
+]

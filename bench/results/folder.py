@@ -1,0 +1,171 @@
+"""The run folder is the truth of a run: everything else (MLflow, reports) is told from it.
+
+runs/<name>-<hash8>-s<seed>/
+    config.yaml      what was asked, resolved
+    state.json       RUNNING, FINISHED, FAILED or KILLED; who runs it; how far it is safe
+    metrics.jsonl    one line a logged step
+    checkpoints/     to continue from
+    record.json      what came out
+    pairs.npz        distance, label and fold of every test pair
+    figures/         pictures of the above
+    tracking.json    what has been delivered to MLflow (written by bench.tracking alone)
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from bench.errors import UserError
+from bench.results.files import write_text
+from bench.results.record import RunRecord, State
+
+
+class RunState(BaseModel):
+    """How a run stands.
+
+    Args:
+        durable_step: no step up to this one will ever be repeated by a resume, so it may be delivered.
+        process_start: start time of process `pid` in clock ticks since boot: a pid alone is reused.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    state: State
+    name: str
+    config_hash: str
+    seed: int
+    started_at: str
+    ended_at: str | None = None
+    error: str | None = None
+    durable_step: int = 0
+    host: str = ""
+    pid: int = 0
+    process_start: int = 0
+
+    @property
+    def is_abandoned(self) -> bool:
+        """RUNNING by its own word, but its process on this host is gone (kill -9, power loss)."""
+        return self.state == "RUNNING" and self.host == socket.gethostname() and not self._process_lives()
+
+    def _process_lives(self) -> bool:
+        return process_start(self.pid) == self.process_start
+
+
+class RunFolder:
+    """Paths and documents of one run."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.config = path / "config.yaml"
+        self.metrics = path / "metrics.jsonl"
+        self.checkpoints = path / "checkpoints"
+        self.pairs = path / "pairs.npz"
+        self.figures = path / "figures"
+        self.tracking = path / "tracking.json"
+        self._state = path / "state.json"
+        self._record = path / "record.json"
+
+    def state(self) -> RunState | None:
+        """How the run stands; None before it has begun."""
+        text = _read(self._state)
+        return None if text is None else RunState.model_validate_json(text)
+
+    def write_state(self, state: RunState) -> None:
+        """Replace state.json."""
+        write_text(self._state, state.model_dump_json(indent=2) + "\n")
+
+    def record(self) -> RunRecord | None:
+        """What came out; None before the run has ended.
+
+        Raises:
+            UserError: the file is damaged or of another schema; names it.
+        """
+        text = _read(self._record)
+        if text is None:
+            return None
+        try:
+            return RunRecord.model_validate_json(text)
+        except ValidationError as error:
+            first = error.errors()[0]
+            where = ".".join(str(part) for part in first["loc"])
+            raise UserError(f"{self._record}: not a run record: {where}: {first['msg']}") from None
+
+    def write_record(self, record: RunRecord) -> None:
+        """Replace record.json."""
+        write_text(self._record, record.model_dump_json(indent=2) + "\n")
+
+    @contextmanager
+    def lock(self) -> Iterator[None]:
+        """Only one process works in a run folder.
+
+        Raises:
+            UserError: another one does.
+        """
+        self.path.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(self.path / "run.lock")
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            state = self.state()
+            who = f"process {state.pid} on {state.host}" if state else "another process"
+            raise UserError(f"{self.path}: {who} is working on this run; wait for it or stop it") from None
+        try:
+            yield
+        finally:
+            lock.release()
+
+
+def new_state(name: str, config_hash: str, seed: int) -> RunState:
+    """RUNNING, now, by this process."""
+    return RunState(
+        state="RUNNING",
+        name=name,
+        config_hash=config_hash,
+        seed=seed,
+        started_at=now(),
+        host=socket.gethostname(),
+        pid=os.getpid(),
+        process_start=process_start(os.getpid()),
+    )
+
+
+def run_folders(runs: Path) -> list[RunFolder]:
+    """All run folders below `runs`, sorted by name."""
+    return [RunFolder(state.parent) for state in sorted(runs.glob("*/state.json"))]
+
+
+def now() -> str:
+    """UTC time, ISO 8601 to the second."""
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def process_start(pid: int) -> int:
+    """Start of a process in clock ticks since boot; 0: no such process; 1: it lives, but no /proc tells when."""
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text()
+        return int(stat.rpartition(")")[2].split()[19])
+    except FileNotFoundError:
+        if Path("/proc/self/stat").exists():
+            return 0
+    try:  # no /proc: at least say whether the process is there
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return 0
+    except PermissionError:
+        pass
+    return 1
+
+
+def _read(path: Path) -> str | None:
+    try:
+        return path.read_text()
+    except FileNotFoundError:
+        return None

@@ -1,0 +1,75 @@
+"""`metrics.jsonl`: one line a logged step, appended as the run goes; the truth that tracking delivers."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class MetricsLine:
+    """The metrics of one step.
+
+    Args:
+        step: optimiser steps done when the metrics were taken.
+        time_ms: Unix time in milliseconds; delivered as it stands, so that sending twice changes nothing.
+        metrics: name -> value; nan and inf allowed.
+        end: byte offset just behind the line, where a reader continues.
+    """
+
+    step: int
+    time_ms: int
+    metrics: Mapping[str, float]
+    end: int = 0
+
+
+class MetricsWriter:
+    """Appends lines; on resume first drops what lies beyond the checkpoint.
+
+    Args:
+        path: the file; created when missing.
+        after_step: None starts the file anew; a step keeps the lines up to and including it.
+    """
+
+    def __init__(self, path: Path, *, after_step: int | None = None) -> None:
+        keep = 0
+        if after_step is not None and path.exists():
+            keep = max((line.end for line in read_metrics(path) if line.step <= after_step), default=0)
+        self._stream = path.open("r+b" if path.exists() else "w+b")
+        self._stream.truncate(keep)
+        self._stream.seek(keep)
+
+    def append(self, line: MetricsLine) -> None:
+        """Write one line and hand it to the operating system, so that a kill of the process keeps it."""
+        document = {"step": line.step, "time_ms": line.time_ms, "metrics": dict(line.metrics)}
+        self._stream.write(json.dumps(document).encode() + b"\n")
+        self._stream.flush()
+
+    def close(self) -> None:
+        """Close the file; more calls do nothing."""
+        self._stream.close()
+
+
+def read_metrics(path: Path, *, start: int = 0, up_to_step: int | None = None) -> Iterator[MetricsLine]:
+    """Whole lines from byte `start` on; a last line that a kill has torn is left out.
+
+    Args:
+        path: metrics.jsonl; a missing file has no lines.
+        start: byte offset, 0 or the `end` of a line read before.
+        up_to_step: stop before the first line of a later step.
+    """
+    if not path.exists():
+        return
+    with path.open("rb") as stream:
+        stream.seek(start)
+        for raw in stream:
+            if not raw.endswith(b"\n"):
+                return
+            start += len(raw)
+            document: dict[str, Any] = json.loads(raw)
+            if up_to_step is not None and document["step"] > up_to_step:
+                return
+            yield MetricsLine(document["step"], document["time_ms"], document["metrics"], start)

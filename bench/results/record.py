@@ -1,0 +1,111 @@
+"""RunRecord: what came out of a run, as one document that reports read without knowing the engine."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+State = Literal["RUNNING", "FINISHED", "FAILED", "KILLED"]
+
+
+class _Document(BaseModel):
+    # nan is written as the string "NaN": valid JSON that pydantic reads back as the number
+    model_config = ConfigDict(frozen=True, extra="forbid", ser_json_inf_nan="strings")
+
+
+class ProtocolRecord(_Document):
+    """Figures of one verification protocol, by DESIGN's definitions.
+
+    `metrics` holds accuracy, accuracy_std, accuracy_se, best_threshold, val_at_far_X, val_std, far,
+    val_exact_at_far_X, auc, eer; `reasons` says in words why a metric is nan.
+    """
+
+    metrics: dict[str, float]
+    reasons: dict[str, str] = {}
+    fold_accuracy: tuple[float, ...]
+    fold_threshold: tuple[float, ...]
+    val_facenet: dict[str, dict[str, float]]
+    val_exact: dict[str, dict[str, float]]
+    num_genuine: int
+    num_impostor: int
+    metric: str
+    flip: str
+    subtract_mean: bool
+
+
+class Budget(_Document):
+    """What the training used. `images` went through forward and backward: the currency of comparisons."""
+
+    images: int
+    images_forward_only: int
+    steps: int
+    epochs: float
+
+
+class Timing(_Document):
+    """Seconds of wall time, in total and by part of the loop, and the training speed."""
+
+    wall_s: float
+    parts_s: dict[str, float]
+    images_per_s: float
+
+
+class Environment(_Document):
+    """Machine and libraries of the run."""
+
+    python: str
+    platform: str
+    cpu: str
+    device: str
+    device_name: str
+    threads: int
+    processes: int
+    packages: dict[str, str]
+    peak_memory_mib: float = 0.0
+
+
+class Code(_Document):
+    """Version of faceloss-bench that ran."""
+
+    version: str
+    git_commit: str | None
+    git_dirty: bool | None
+
+
+class RunRecord(_Document):
+    """One run: what was asked (config), on what (data, environment, code), and what came out.
+
+    A run is identified by (config_hash, seed, data_checksum).
+    """
+
+    schema_version: Literal[1] = 1
+    name: str
+    description: str = ""
+    config_hash: str
+    seed: int
+    data_name: str
+    data_checksum: str
+    state: State
+    error: str | None = None
+    started_at: str
+    ended_at: str
+    config: dict[str, Any]
+    num_parameters: int
+    budget: Budget
+    timing: Timing
+    environment: Environment
+    code: Code
+    resumed_from_step: int | None = None
+    validation: dict[str, float] = Field(
+        default={}, description="validation/* metrics at the last evaluation"
+    )
+    protocols: dict[str, ProtocolRecord] = {}
+
+    def metrics(self) -> dict[str, float]:
+        """The final metrics as tracked: `<protocol>/<metric>`."""
+        return {
+            f"{protocol}/{metric}": value
+            for protocol, figures in self.protocols.items()
+            for metric, value in figures.metrics.items()
+        }
