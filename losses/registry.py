@@ -9,7 +9,7 @@ from __future__ import annotations
 import difflib
 import inspect
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, Generic, TypeVar, get_type_hints
 
 T = TypeVar("T")
@@ -69,6 +69,13 @@ class Registry(Generic[T]):
         target = factory.__init__ if inspect.isclass(factory) else factory
         hints = get_type_hints(target, include_extras=True)
         return {option.name: (hints[option.name], option.default) for option in _keyword_only(factory)}
+
+    def build(self, name: str, available: Mapping[str, Any], options: Mapping[str, Any]) -> T:
+        """Call the factory with its options and those of the engine's values that its signature names."""
+        factory = self.get(name)
+        parameters = inspect.signature(factory).parameters.values()
+        wanted = [p.name for p in parameters if p.kind is p.POSITIONAL_OR_KEYWORD]
+        return factory(*(available[wish] for wish in wanted), **options)
 
     def summary(self, name: str) -> str:
         """First line of the component's docstring."""

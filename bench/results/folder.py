@@ -32,7 +32,7 @@ class RunState(BaseModel):
     """How a run stands.
 
     Args:
-        durable_step: no step up to this one will ever be repeated by a resume, so it may be delivered.
+        durable_bytes: this much of metrics.jsonl will not be written again by a resume: it may be delivered.
         process_start: start time of process `pid` in clock ticks since boot: a pid alone is reused.
     """
 
@@ -45,7 +45,7 @@ class RunState(BaseModel):
     started_at: str
     ended_at: str | None = None
     error: str | None = None
-    durable_step: int = 0
+    durable_bytes: int = 0
     host: str = ""
     pid: int = 0
     process_start: int = 0
@@ -69,6 +69,7 @@ class RunFolder:
         self.checkpoints = path / "checkpoints"
         self.pairs = path / "pairs.npz"
         self.figures = path / "figures"
+        self.environment = path / "environment.json"
         self.tracking = path / "tracking.json"
         self._state = path / "state.json"
         self._record = path / "record.json"
@@ -101,6 +102,13 @@ class RunFolder:
     def write_record(self, record: RunRecord) -> None:
         """Replace record.json."""
         write_text(self._record, record.model_dump_json(indent=2) + "\n")
+
+    def clear(self, *, keep_progress: bool) -> None:
+        """Remove what an earlier attempt came to; with `keep_progress` not what a resume continues."""
+        results = [self._record, self.pairs, *self.figures.glob("*")]
+        progress = [self._state, self.metrics, self.tracking, *self.checkpoints.glob("*")]
+        for path in results if keep_progress else results + progress:
+            path.unlink(missing_ok=True)
 
     @contextmanager
     def lock(self) -> Iterator[None]:
@@ -148,7 +156,7 @@ def now() -> str:
 
 
 def process_start(pid: int) -> int:
-    """Start of a process in clock ticks since boot; 0: no such process; 1: it lives, but no /proc tells when."""
+    """Start of a process in clock ticks since boot; 0: no such process; 1: alive, but no /proc tells when."""
     try:
         stat = Path(f"/proc/{pid}/stat").read_text()
         return int(stat.rpartition(")")[2].split()[19])

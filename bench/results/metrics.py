@@ -31,16 +31,18 @@ class MetricsWriter:
 
     Args:
         path: the file; created when missing.
-        after_step: None starts the file anew; a step keeps the lines up to and including it.
+        keep: bytes of the file that stay; what a checkpoint has noted, or 0 to start anew.
     """
 
-    def __init__(self, path: Path, *, after_step: int | None = None) -> None:
-        keep = 0
-        if after_step is not None and path.exists():
-            keep = max((line.end for line in read_metrics(path) if line.step <= after_step), default=0)
+    def __init__(self, path: Path, *, keep: int = 0) -> None:
         self._stream = path.open("r+b" if path.exists() else "w+b")
         self._stream.truncate(keep)
         self._stream.seek(keep)
+
+    @property
+    def position(self) -> int:
+        """Bytes written so far."""
+        return self._stream.tell()
 
     def append(self, line: MetricsLine) -> None:
         """Write one line and hand it to the operating system, so that a kill of the process keeps it."""
@@ -53,23 +55,21 @@ class MetricsWriter:
         self._stream.close()
 
 
-def read_metrics(path: Path, *, start: int = 0, up_to_step: int | None = None) -> Iterator[MetricsLine]:
+def read_metrics(path: Path, *, start: int = 0, end: int | None = None) -> Iterator[MetricsLine]:
     """Whole lines from byte `start` on; a last line that a kill has torn is left out.
 
     Args:
         path: metrics.jsonl; a missing file has no lines.
         start: byte offset, 0 or the `end` of a line read before.
-        up_to_step: stop before the first line of a later step.
+        end: stop at this byte.
     """
     if not path.exists():
         return
     with path.open("rb") as stream:
         stream.seek(start)
         for raw in stream:
-            if not raw.endswith(b"\n"):
-                return
             start += len(raw)
-            document: dict[str, Any] = json.loads(raw)
-            if up_to_step is not None and document["step"] > up_to_step:
+            if not raw.endswith(b"\n") or (end is not None and start > end):
                 return
+            document: dict[str, Any] = json.loads(raw)
             yield MetricsLine(document["step"], document["time_ms"], document["metrics"], start)

@@ -1,0 +1,241 @@
+"""One attempt at a run: from an empty folder or a checkpoint to a record, whatever happens in between."""
+
+from __future__ import annotations
+
+import contextlib
+import platform
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+
+from bench.build import augmentation
+from bench.checkpoint import Checkpoints
+from bench.config import RunConfig
+from bench.data import Data, PairProtocol
+from bench.device import device_name, peak_memory_mib
+from bench.errors import BenchError, Killed
+from bench.evaluate import Evaluation, evaluate, protocol_record
+from bench.interrupts import Interrupts
+from bench.learner import Learner
+from bench.optim import Schedule
+from bench.progress import Progress
+from bench.results import (
+    Budget,
+    Environment,
+    MetricsWriter,
+    RunFolder,
+    RunRecord,
+    State,
+    Timing,
+    atomic_file,
+    code_version,
+    cpu_name,
+    new_state,
+    now,
+    package_versions,
+    write_json,
+    write_text,
+)
+from bench.timing import Clock
+from bench.train import Length, Outside, train
+from reports.figures import save_distance_histogram, save_roc
+
+
+class Attempt:
+    """Trains and evaluates in a run folder that this process has locked.
+
+    Args:
+        config: what was asked.
+        data: the data set of the configuration.
+        folder: of the run.
+        device: to compute on.
+        progress: hears how it goes.
+        interrupts: tells of signals.
+    """
+
+    def __init__(
+        self,
+        config: RunConfig,
+        data: Data,
+        folder: RunFolder,
+        device: torch.device,
+        progress: Progress,
+        interrupts: Interrupts,
+    ) -> None:
+        self._config = config
+        self._data = data
+        self._folder = folder
+        self._device = device
+        self._progress = progress
+        self._interrupts = interrupts
+        self._clock = Clock()
+        self._checkpoints = Checkpoints(folder.checkpoints, kept=config.runtime.checkpoints_kept)
+        self._state = new_state(config.name, config.hash, config.seed)
+        self._resumed_from: int | None = None
+        self._images_before = 0
+
+    def begin(self, learner: Learner, *, resume: bool) -> None:
+        """Open the folder: RUNNING from here on. With `resume`, the learner continues a checkpoint."""
+        checkpoint = self._checkpoints.load(self._device) if resume else None
+        self._folder.clear(keep_progress=checkpoint is not None)
+        if checkpoint is not None:
+            learner.load_state_dict(checkpoint["learner"])
+            self._resumed_from = learner.step
+            self._images_before = learner.images
+            self._progress.stage(f"continuing after step {learner.step}")
+        write_text(self._folder.config, self._config.to_yaml())
+        write_json(self._folder.environment, self._environment().model_dump())
+        self._write_state(durable_bytes=checkpoint["metrics_bytes"] if checkpoint else 0)
+
+    def finish(self, learner: Learner, schedule: Schedule, length: Length) -> RunRecord:
+        """Train and evaluate; the folder says FINISHED, FAILED or KILLED afterwards."""
+        try:
+            self._train(learner, schedule, length)
+            evaluations = [self._test(learner, protocol) for protocol in self._data.tests]
+            record = self._record("FINISHED", learner, length, evaluations)
+            self._write_artifacts(evaluations)
+        except BaseException as error:
+            state, message = _ending(error)
+            self._folder.write_record(self._record(state, learner, length, [], message))
+            self._write_state(state=state, ended_at=now(), error=message)
+            raise
+        self._folder.write_record(record)
+        self._write_state(state="FINISHED", ended_at=now())
+        return record
+
+    def _train(self, learner: Learner, schedule: Schedule, length: Length) -> None:
+        writer = MetricsWriter(self._folder.metrics, keep=self._state.durable_bytes)
+
+        def validate() -> Mapping[str, float]:
+            figures = self._evaluate(learner, self._data.validation).verification.metrics
+            return {f"validation/{name}": value for name, value in figures.items()}
+
+        def save() -> None:
+            durable = writer.position
+            self._checkpoints.save(
+                {"step": learner.step, "learner": learner.state_dict(), "metrics_bytes": durable}
+            )
+            self._write_state(durable_bytes=durable)
+
+        self._progress.stage(f"training {length.total_steps} steps on {self._device}")
+        outside = Outside(validate, save, writer, self._progress, self._interrupts, self._clock)
+        with contextlib.closing(writer):
+            train(
+                learner,
+                self._data.train,
+                augmentation(self._config),
+                schedule,
+                length,
+                self._config,
+                outside,
+                self._device,
+            )
+
+    def _test(self, learner: Learner, protocol: PairProtocol) -> Evaluation:
+        self._progress.stage(f"evaluating {protocol.name}: {len(protocol)} pairs")
+        with self._clock.part("test"):
+            return self._evaluate(learner, protocol)
+
+    def _evaluate(self, learner: Learner, protocol: PairProtocol) -> Evaluation:
+        return evaluate(
+            learner.evaluated,
+            protocol,
+            self._config.evaluate,
+            device=self._device,
+            standardization=self._config.augment.standardize,
+            precision=self._config.train.precision,
+            check=self._interrupts.check,
+        )
+
+    def _record(
+        self,
+        state: State,
+        learner: Learner,
+        length: Length,
+        evaluations: Sequence[Evaluation],
+        error: str | None = None,
+    ) -> RunRecord:
+        parts = dict(self._clock.parts_s)
+        training_s = sum(parts.get(part, 0.0) for part in ("data", "forward", "loss", "backward", "optimizer"))
+        fresh_images = learner.images - self._images_before
+        return RunRecord(
+            name=self._config.name,
+            description=self._config.description,
+            config_hash=self._config.hash,
+            seed=self._config.seed,
+            data_name=self._data.name,
+            data_checksum=self._data.checksum,
+            state=state,
+            error=error,
+            started_at=self._state.started_at,
+            ended_at=now(),
+            config=self._config.tree(),
+            num_parameters=learner.num_parameters,
+            budget=Budget(
+                images=learner.images,
+                images_forward_only=learner.images_forward_only,
+                steps=learner.step,
+                epochs=learner.step / length.epoch_steps,
+            ),
+            timing=Timing(
+                wall_s=self._clock.wall_s,
+                parts_s=parts,
+                images_per_s=fresh_images / training_s if training_s else 0.0,
+            ),
+            environment=self._environment(),
+            code=code_version(),
+            resumed_from_step=self._resumed_from,
+            validation=learner.validation,
+            protocols={
+                evaluation.protocol.name: protocol_record(evaluation, self._config.evaluate)
+                for evaluation in evaluations
+            },
+        )
+
+    def _environment(self) -> Environment:
+        return Environment(
+            python=platform.python_version(),
+            platform=platform.platform(),
+            cpu=cpu_name(),
+            device=str(self._device),
+            device_name=device_name(self._device),
+            threads=torch.get_num_threads(),
+            processes=1,
+            packages=package_versions(),
+            peak_memory_mib=peak_memory_mib(self._device),
+        )
+
+    def _write_artifacts(self, evaluations: Sequence[Evaluation]) -> None:
+        arrays: dict[str, Any] = {}
+        for evaluation in evaluations:
+            protocol, distances = evaluation.protocol, evaluation.test_distances
+            arrays[f"{protocol.name}/distances"] = distances
+            arrays[f"{protocol.name}/same"] = protocol.same
+            arrays[f"{protocol.name}/fold"] = protocol.fold
+            arrays[f"{protocol.name}/left"] = protocol.left
+            arrays[f"{protocol.name}/right"] = protocol.right
+            title = f"{self._config.name}, seed {self._config.seed}: {protocol.name}"
+            save_roc(self._folder.figures / f"{protocol.name}_roc.png", distances, protocol.same, title=title)
+            save_distance_histogram(
+                self._folder.figures / f"{protocol.name}_distances.png",
+                distances,
+                protocol.same,
+                threshold=evaluation.verification.metrics["best_threshold"],
+                title=title,
+            )
+        with atomic_file(self._folder.pairs) as stream:
+            np.savez_compressed(stream, **arrays)
+
+    def _write_state(self, **changes: Any) -> None:
+        self._state = self._state.model_copy(update=changes)
+        self._folder.write_state(self._state)
+
+
+def _ending(error: BaseException) -> tuple[State, str]:
+    if isinstance(error, Killed | KeyboardInterrupt):
+        return "KILLED", f"{error or 'SIGINT'} received"
+    if isinstance(error, BenchError):
+        return "FAILED", str(error)
+    return "FAILED", f"{type(error).__name__}: {error}"

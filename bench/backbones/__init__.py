@@ -1,0 +1,13 @@
+"""Backbones by name: each maps standardised images (B, 3, H, W) to raw embeddings (B, embedding_dim)."""
+
+from torch import nn
+
+from bench.backbones.inception_resnet_v1 import inception_resnet_v1
+from bench.backbones.small import small
+from losses.registry import Registry
+
+BACKBONES: Registry[nn.Module] = Registry("backbone")
+BACKBONES.register(small)
+BACKBONES.register(inception_resnet_v1)
+
+__all__ = ["BACKBONES"]

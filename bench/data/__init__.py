@@ -1,0 +1,23 @@
+"""Data sets, batches and augmentation."""
+
+from bench.data.augment import Augment, standardize
+from bench.data.batches import BATCHES, Batch, BatchSource, Embed
+from bench.data.faces import Data, FaceSet, PairProtocol
+from bench.data.location import cache_folder
+from losses.registry import Registry
+
+DATASETS: Registry[Data] = Registry("data set")
+
+__all__ = [
+    "BATCHES",
+    "DATASETS",
+    "Augment",
+    "Batch",
+    "BatchSource",
+    "Data",
+    "Embed",
+    "FaceSet",
+    "PairProtocol",
+    "cache_folder",
+    "standardize",
+]

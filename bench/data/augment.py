@@ -1,0 +1,136 @@
+"""Augmentation of a whole batch on the device, seeded by (seed, batch number).
+
+The parameters of every sample of the global batch are drawn first, on the CPU, in a fixed order; a process
+then applies those of its own share. So neither the number of processes nor the device changes a draw.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import Tensor
+
+from bench.data.batches import stream
+
+
+class Augment:
+    """Random flip, shift, rotation, brightness and erasing, then nothing: pixels stay in [0, 255].
+
+    Args:
+        seed: of all draws.
+        flip: mirror with probability one half.
+        shift_px: largest translation in each direction, px; the border is repeated.
+        rotate_deg: largest rotation to each side, degrees.
+        erase: probability that one rectangle (2 % to 20 % of the area) becomes grey.
+        brightness: b: pixels are multiplied by a factor drawn from [1 - b, 1 + b].
+    """
+
+    def __init__(
+        self,
+        seed: int,
+        *,
+        flip: bool = True,
+        shift_px: int = 0,
+        rotate_deg: float = 0.0,
+        erase: float = 0.0,
+        brightness: float = 0.0,
+    ) -> None:
+        self._seed = seed
+        self._flip = flip
+        self._shift_px = shift_px
+        self._rotate_rad = math.radians(rotate_deg)
+        self._erase = erase
+        self._brightness = brightness
+
+    def __call__(self, images: Tensor, number: int, size: int, share: slice = slice(None)) -> Tensor:
+        """Augment this process' share of global batch `number`.
+
+        Args:
+            images: (b, 3, H, W) uint8 or float, the share.
+            number: of the batch.
+            size: B, images of the global batch.
+            share: rows of the global batch that `images` are.
+
+        Returns:
+            (b, 3, H, W) float32 in [0, 255].
+        """
+        draws = stream(self._seed, number).random((size, 10), dtype=np.float32)[share]
+        pixels = images.float()
+        if self._rotate_rad:
+            pixels = self._affine(pixels, draws)
+        else:
+            pixels = self._flip_and_shift(pixels, draws)
+        if self._brightness:
+            factor = _to(1 + self._brightness * (2 * draws[:, 4] - 1), pixels)
+            pixels = (pixels * factor[:, None, None, None]).clamp_(0, 255)
+        if self._erase:
+            pixels = self._erased(pixels, draws)
+        return pixels
+
+    def _flip_and_shift(self, pixels: Tensor, draws: NDArray[np.float32]) -> Tensor:
+        if self._flip:
+            mirrored = torch.from_numpy(np.flatnonzero(draws[:, 0] < 0.5)).to(pixels.device)
+            pixels[mirrored] = pixels[mirrored].flip(-1)
+        if not self._shift_px:
+            return pixels
+        reach, height, width = self._shift_px, *pixels.shape[-2:]
+        offset = torch.from_numpy((draws[:, 1:3] * (2 * reach + 1)).astype(np.int64)).to(pixels.device)
+        padded = F.pad(pixels, (reach,) * 4, mode="replicate")
+        rows = offset[:, 0, None] + torch.arange(height, device=pixels.device)
+        columns = offset[:, 1, None] + torch.arange(width, device=pixels.device)
+        sample = torch.arange(len(pixels), device=pixels.device)[:, None, None]
+        # advanced indices around the channel slice: (b, H, W, 3)
+        return padded[sample, :, rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2)
+
+    def _affine(self, pixels: Tensor, draws: NDArray[np.float32]) -> Tensor:
+        angle = _to(self._rotate_rad * (2 * draws[:, 3] - 1), pixels)
+        mirror = _to(np.where(self._flip & (draws[:, 0] < 0.5), -1.0, 1.0), pixels)
+        # affine_grid's unit is half an image
+        shift = _to(self._shift_px * (2 * draws[:, 1:3] - 1), pixels) * (2.0 / pixels.shape[-1])
+        cos, sin = angle.cos(), angle.sin()
+        theta = torch.stack(
+            [
+                torch.stack([cos * mirror, -sin, shift[:, 0]], 1),
+                torch.stack([sin * mirror, cos, shift[:, 1]], 1),
+            ],
+            1,
+        )
+        grid = F.affine_grid(theta, list(pixels.shape), align_corners=False)
+        return F.grid_sample(pixels, grid, padding_mode="border", align_corners=False)
+
+    def _erased(self, pixels: Tensor, draws: NDArray[np.float32]) -> Tensor:
+        height, width = pixels.shape[-2:]
+        area = 0.02 + 0.18 * draws[:, 6]
+        aspect = np.exp((2 * draws[:, 5] - 1) * math.log(3.0))
+        half_height, half_width = np.sqrt(area * aspect) / 2, np.sqrt(area / aspect) / 2
+        row = (torch.arange(height, device=pixels.device) + 0.5) / height
+        column = (torch.arange(width, device=pixels.device) + 0.5) / width
+        inside_rows = (row - _to(draws[:, 7:8], pixels)).abs() < _to(half_height[:, None], pixels)
+        inside_columns = (column - _to(draws[:, 8:9], pixels)).abs() < _to(half_width[:, None], pixels)
+        chosen = torch.from_numpy(draws[:, 9] < self._erase).to(pixels.device)
+        hole = inside_rows[:, :, None] & inside_columns[:, None, :] & chosen[:, None, None]
+        return pixels.masked_fill(hole[:, None], 127.5)
+
+
+def standardize(pixels: Tensor, kind: str) -> Tensor:
+    """Pixels in [0, 255] as the backbone wants them.
+
+    Args:
+        pixels: (B, 3, H, W) uint8 or float.
+        kind: "fixed": (x - 127.5) / 128; "per_image": facenet's prewhiten, (x - mean) / max(std, 1 / sqrt(n)).
+    """
+    pixels = pixels.float()
+    if kind == "fixed":
+        return (pixels - 127.5) / 128.0
+    flat = pixels.flatten(1)
+    mean = flat.mean(1)
+    deviation = flat.std(1, correction=0).clamp_min(1.0 / math.sqrt(flat.shape[1]))
+    return (pixels - mean[:, None, None, None]) / deviation[:, None, None, None]
+
+
+def _to(values: NDArray[np.floating], like: Tensor) -> Tensor:
+    return torch.from_numpy(np.ascontiguousarray(values, dtype=np.float32)).to(like.device)

@@ -1,0 +1,159 @@
+"""Which images make up each training batch.
+
+Every source is a function of (seed, batch number): its whole state is that number, all processes compute
+the same global batch, and a resumed run draws exactly what an uninterrupted one would have drawn.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from bench.errors import UserError
+from losses.registry import Registry
+from losses.types import PositiveInt
+
+Indices = NDArray[np.int64]
+Embed = Callable[[Indices], torch.Tensor]
+"""Image indices (N,) -> raw embeddings (N, D) by the current weights; for sources that select by distance."""
+
+
+@dataclass(frozen=True, eq=False)
+class Batch:
+    """One global batch.
+
+    Args:
+        number: counts batches from 0; seeds the batch's augmentation.
+        indices: (B,) int64 into the training images.
+    """
+
+    number: int
+    indices: Indices
+
+
+class BatchSource(Protocol):
+    """What the training loop pulls its batches from.
+
+    `size` is the number of images of a global batch. `state_dict` holds all that the next batches depend on.
+    """
+
+    size: int
+
+    def next(self, embed: Embed) -> Batch:
+        """The next global batch; `embed` is called only by sources that select by distance."""
+        ...
+
+    def state_dict(self) -> dict[str, Any]:
+        """Everything the following batches depend on; plain numbers and tensors."""
+        ...
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Continue where `state` was taken."""
+        ...
+
+
+BATCHES: Registry[BatchSource] = Registry("batch source")
+
+
+def stream(seed: int, *keys: int) -> np.random.Generator:
+    """Random numbers that depend on the seed and the keys alone, never on what was drawn before."""
+    return np.random.Generator(np.random.Philox(np.random.SeedSequence([seed, *keys])))
+
+
+class _Counted:
+    """The state that both sources have: how many batches were drawn."""
+
+    def __init__(self) -> None:
+        self._number = 0
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"number": self._number}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self._number = int(state["number"])
+
+
+@BATCHES.register
+class Random(_Counted):
+    """Images in random order: each once a pass, an incomplete last batch is left out of the pass.
+
+    Args:
+        labels: (N,) identity of each image.
+        seed: of the order.
+        size: B, images a batch.
+
+    Raises:
+        UserError: fewer images than one batch needs.
+    """
+
+    def __init__(self, labels: Indices, seed: int, *, size: PositiveInt = 128) -> None:
+        super().__init__()
+        if size > len(labels):
+            raise UserError(f"batch.size: {size} images a batch, but the training set has {len(labels)}")
+        self.size = size
+        self._count = len(labels)
+        self._seed = seed
+        self._pass = -1
+        self._order = np.empty(0, np.int64)
+
+    def next(self, embed: Embed) -> Batch:
+        """The next `size` images of the pass."""
+        pass_number, position = divmod(self._number, self._count // self.size)
+        if pass_number != self._pass:
+            self._order = stream(self._seed, pass_number).permutation(self._count)
+            self._pass = pass_number
+        batch = Batch(self._number, self._order[position * self.size : (position + 1) * self.size])
+        self._number += 1
+        return batch
+
+
+@BATCHES.register
+class PK(_Counted):
+    """P people x K images of each, as batch-mining losses want them (Hermans et al. 2017, arXiv 1703.07737).
+
+    People come in random order, each once a pass; a person's K images are drawn without replacement.
+    People with fewer than K images take no part.
+
+    Args:
+        labels: (N,) identity of each image.
+        seed: of people and images.
+        people: P.
+        images: K, at least 2 for losses that need positives.
+
+    Raises:
+        UserError: fewer than P people have K images.
+    """
+
+    def __init__(
+        self, labels: Indices, seed: int, *, people: PositiveInt = 32, images: PositiveInt = 4
+    ) -> None:
+        super().__init__()
+        order = np.argsort(labels, kind="stable")
+        _, starts = np.unique(labels[order], return_index=True)
+        self._images_of = [own for own in np.split(order, starts[1:]) if len(own) >= images]
+        if len(self._images_of) < people:
+            raise UserError(
+                f"batch.people: {people} people x {images} images a batch, but only {len(self._images_of)} people "
+                f"of the training set have {images} images; lower batch.people or batch.images"
+            )
+        self.size = people * images
+        self._people = people
+        self._images = images
+        self._seed = seed
+
+    def next(self, embed: Embed) -> Batch:
+        """The next P people of the pass, K images of each, grouped by person."""
+        pass_number, position = divmod(self._number, len(self._images_of) // self._people)
+        # the first key tells the two kinds of stream apart
+        order = stream(self._seed, 0, pass_number).permutation(len(self._images_of))
+        draw = stream(self._seed, 1, self._number)
+        chosen = order[position * self._people : (position + 1) * self._people]
+        rows = [draw.choice(self._images_of[person], self._images, replace=False) for person in chosen]
+        batch = Batch(self._number, np.concatenate(rows))
+        self._number += 1
+        return batch

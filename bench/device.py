@@ -1,0 +1,61 @@
+"""Which device a run computes on, and with how many threads."""
+
+from __future__ import annotations
+
+import os
+import resource
+import sys
+
+import torch
+
+from bench.errors import UserError
+from bench.results import cpu_name
+
+
+def choose_device(wanted: str) -> torch.device:
+    """The device of that name; `auto` takes a GPU when there is one.
+
+    Raises:
+        UserError: no such device on this machine.
+    """
+    if wanted == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(wanted)
+    except RuntimeError:
+        raise UserError(f"runtime.device: {wanted!r} is not a device; use auto, cpu, cuda or cuda:0") from None
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        raise UserError(
+            f"runtime.device: {wanted}: this machine has {torch.cuda.device_count()} CUDA devices "
+            f"that torch {torch.__version__} can use; set runtime.device=auto"
+        )
+    if device.type == "mps" and not torch.backends.mps.is_available():
+        raise UserError("runtime.device: mps: not available on this machine; set runtime.device=auto")
+    return device
+
+
+def choose_threads(wanted: int | str) -> int:
+    """Set and return torch's number of threads; `auto` takes every CPU that this process may use."""
+    threads = usable_cpus() if wanted == "auto" else int(wanted)
+    torch.set_num_threads(threads)
+    return threads
+
+
+def usable_cpus() -> int:
+    """CPUs that this process may run on."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def device_name(device: torch.device) -> str:
+    """What a person calls the device."""
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else cpu_name()
+
+
+def peak_memory_mib(device: torch.device) -> float:
+    """Highest memory use so far, MiB: of the device's allocator on a GPU, else of the process."""
+    if device.type == "cuda":
+        return float(torch.cuda.max_memory_allocated(device) / 2**20)
+    unit = 1 if sys.platform == "darwin" else 1024  # ru_maxrss is in bytes there, in KiB elsewhere
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**20

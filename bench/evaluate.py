@@ -1,0 +1,100 @@
+"""A backbone on a pair protocol: embed, measure distances, verify."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from bench.config import EvaluateConfig
+from bench.data import PairProtocol
+from bench.embed import Precision, embed
+from bench.results import ProtocolRecord
+from bench.verification import Verification, fold_distances, normalize, pair_distances, verify
+
+
+@dataclass(frozen=True, eq=False)
+class Evaluation:
+    """Figures of one protocol and the distances behind them.
+
+    Args:
+        protocol: what was evaluated.
+        verification: the figures.
+        distances: (P,) float64, or (F, P) with subtract-mean, where each test fold has its own.
+    """
+
+    protocol: PairProtocol
+    verification: Verification
+    distances: NDArray[np.float64]
+
+    @property
+    def test_distances(self) -> NDArray[np.float64]:
+        """(P,): each pair's distance as its own fold's test sees it."""
+        if self.distances.ndim == 1:
+            return self.distances
+        return self.distances[self.protocol.fold, np.arange(len(self.protocol))]
+
+
+def evaluate(
+    backbone: nn.Module,
+    protocol: PairProtocol,
+    config: EvaluateConfig,
+    *,
+    device: torch.device,
+    standardization: str,
+    precision: Precision,
+    check: Callable[[], None] = lambda: None,
+) -> Evaluation:
+    """Verify a backbone on a protocol, by DESIGN's definitions: embeddings are L2-normalised first.
+
+    Args:
+        backbone: in any mode; used in evaluation mode.
+        protocol: pairs in folds.
+        config: metric, flip, mean subtraction, FARs.
+        device: where the backbone is.
+        standardization: of the pixels, as in training.
+        precision: arithmetic of the backbone, as in training.
+        check: called between batches; may raise to stop.
+    """
+    embeddings = embed(
+        backbone,
+        protocol.faces.images,
+        device=device,
+        batch_size=config.batch_size,
+        standardization=standardization,
+        flip=config.flip,
+        precision=precision,
+        check=check,
+    )
+    if config.flip != "concat":  # there each half has unit norm already, as facenet has it
+        embeddings = normalize(embeddings)
+    left, right = embeddings[protocol.left], embeddings[protocol.right]
+    if config.subtract_mean:
+        distances = fold_distances(left, right, protocol.fold, metric=config.metric)
+    else:
+        distances = pair_distances(left, right, metric=config.metric)
+    return Evaluation(
+        protocol, verify(distances, protocol.same, protocol.fold, fars=config.fars), distances
+    )
+
+
+def protocol_record(evaluation: Evaluation, config: EvaluateConfig) -> ProtocolRecord:
+    """The evaluation as the run record keeps it."""
+    figures = evaluation.verification
+    return ProtocolRecord(
+        metrics=dict(figures.metrics),
+        reasons=dict(figures.reasons),
+        fold_accuracy=tuple(figures.fold_accuracy),
+        fold_threshold=tuple(figures.fold_threshold),
+        val_facenet={far: dict(values) for far, values in figures.val_facenet.items()},
+        val_exact={far: dict(values) for far, values in figures.val_exact.items()},
+        num_genuine=figures.num_genuine,
+        num_impostor=figures.num_impostor,
+        metric=config.metric,
+        flip=config.flip,
+        subtract_mean=config.subtract_mean,
+    )

@@ -1,0 +1,58 @@
+"""SIGINT and SIGTERM end a run as KILLED, with a checkpoint, at a moment when that is safe."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType, TracebackType
+from typing import Any, Self
+
+from bench.errors import Killed
+
+
+class Interrupts:
+    """While entered, the first SIGINT or SIGTERM raises `Killed`; inside `held()` it waits for the block's end.
+
+    A second signal raises KeyboardInterrupt at once, held or not. Outside the main thread, where Python
+    allows no handlers, nothing is installed.
+    """
+
+    def __init__(self) -> None:
+        self._held = False
+        self._received: str | None = None
+        self._previous: dict[signal.Signals, Any] = {}
+
+    def __enter__(self) -> Self:
+        if threading.current_thread() is threading.main_thread():
+            for number in (signal.SIGINT, signal.SIGTERM):
+                self._previous[number] = signal.signal(number, self._handle)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for number, handler in self._previous.items():
+            signal.signal(number, handler)
+
+    def check(self) -> None:
+        """Raise `Killed` when a signal has come while held."""
+        if self._received:
+            raise Killed(self._received)
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Nothing may be interrupted half-way in here; call `check()` where stopping is safe."""
+        self._held = True
+        try:
+            yield
+        finally:
+            self._held = False
+
+    def _handle(self, number: int, frame: FrameType | None) -> None:
+        if self._received:
+            raise KeyboardInterrupt
+        self._received = signal.Signals(number).name
+        if not self._held:
+            raise Killed(self._received)

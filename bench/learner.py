@@ -1,0 +1,120 @@
+"""Everything that training changes: what a checkpoint holds and what an evaluation looks at."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import torch
+from torch import nn
+
+from bench.data import BatchSource
+from bench.window import Window
+from losses import Loss
+
+
+class Ema:
+    """Exponential moving average of the weights; buffers (BatchNorm statistics) follow as they are.
+
+    The decay warms up as min(decay, (1 + n) / (10 + n)), so that a short run is not ruled by its first weights.
+
+    Args:
+        model: whose weights are averaged; copied.
+        decay: share of the old average that a step keeps.
+    """
+
+    def __init__(self, model: nn.Module, decay: float) -> None:
+        self.model = copy.deepcopy(model).eval()
+        self.model.requires_grad_(False)
+        self._decay = decay
+
+    @torch.no_grad()
+    def update(self, model: nn.Module, step: int) -> None:
+        """Move the average towards the weights after optimiser step number `step` (from 1)."""
+        weight = 1.0 - min(self._decay, (1 + step) / (10 + step))
+        torch._foreach_lerp_(list(self.model.parameters()), list(model.parameters()), weight)
+        for mine, theirs in zip(self.model.buffers(), model.buffers(), strict=True):
+            mine.copy_(theirs)
+
+
+class Learner:
+    """Backbone, loss, optimiser, average and batch source, and how far they have come.
+
+    Args:
+        backbone: (B, 3, H, W) -> raw embeddings (B, D).
+        loss: on the device of the backbone.
+        optimizer: over the parameters of both.
+        source: of the batches.
+        ema_decay: None keeps no average.
+    """
+
+    def __init__(
+        self,
+        backbone: nn.Module,
+        loss: Loss,
+        optimizer: torch.optim.Optimizer,
+        source: BatchSource,
+        *,
+        ema_decay: float | None,
+    ) -> None:
+        self.backbone = backbone
+        self.loss = loss
+        self.optimizer = optimizer
+        self.source = source
+        self.ema = Ema(backbone, ema_decay) if ema_decay is not None else None
+        self.step = 0
+        self.images = 0
+        self.images_forward_only = 0
+        self.validation: dict[str, float] = {}
+        self.validated_step = 0
+        self.window = Window()
+        backbone.train()
+        loss.train()
+
+    @property
+    def evaluated(self) -> nn.Module:
+        """The weights that figures are about: the average where one is kept."""
+        return self.ema.model if self.ema else self.backbone
+
+    @property
+    def num_parameters(self) -> int:
+        """Of the backbone; the loss' own do not exist when the model is used."""
+        return sum(parameter.numel() for parameter in self.backbone.parameters())
+
+    def state_dict(self) -> dict[str, Any]:
+        """All of it, the state of every random number generator included."""
+        return {
+            "step": self.step,
+            "images": self.images,
+            "images_forward_only": self.images_forward_only,
+            "validation": self.validation,
+            "validated_step": self.validated_step,
+            "window": self.window.state_dict(),
+            "backbone": self.backbone.state_dict(),
+            "loss": self.loss.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "ema": self.ema.model.state_dict() if self.ema else None,
+            "source": self.source.state_dict(),
+            "random": {
+                "cpu": torch.get_rng_state(),
+                "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
+            },
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Continue from there."""
+        self.step = state["step"]
+        self.images = state["images"]
+        self.images_forward_only = state["images_forward_only"]
+        self.validation = state["validation"]
+        self.validated_step = state["validated_step"]
+        self.window.load_state_dict(state["window"])
+        self.backbone.load_state_dict(state["backbone"])
+        self.loss.load_state_dict(state["loss"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        if self.ema:
+            self.ema.model.load_state_dict(state["ema"])
+        self.source.load_state_dict(state["source"])
+        torch.set_rng_state(state["random"]["cpu"])
+        if len(state["random"]["cuda"]) == torch.cuda.device_count() > 0:
+            torch.cuda.set_rng_state_all(state["random"]["cuda"])

@@ -1,0 +1,35 @@
+"""What a run tells while it goes on. The command line draws it; a library user hears nothing by default."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Protocol
+
+
+class Progress(Protocol):
+    """Receives the news of one run, in the order of the calls below."""
+
+    def stage(self, text: str) -> None:
+        """A new phase begins ("data", "training", "evaluating rendered"), or something is worth a line."""
+        ...
+
+    def step(self, step: int, total_steps: int, images_per_s: float, loss: float) -> None:
+        """`step` optimiser steps of `total_steps` are done."""
+        ...
+
+    def validation(self, step: int, metrics: Mapping[str, float]) -> None:
+        """The validation protocol was evaluated after `step`."""
+        ...
+
+
+class Quiet:
+    """Says nothing."""
+
+    def stage(self, text: str) -> None:
+        """Nothing."""
+
+    def step(self, step: int, total_steps: int, images_per_s: float, loss: float) -> None:
+        """Nothing."""
+
+    def validation(self, step: int, metrics: Mapping[str, float]) -> None:
+        """Nothing."""

@@ -1,0 +1,100 @@
+"""One run: a configuration goes in; a trained model, a run folder and a record come out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
+
+from bench import tracking
+from bench.attempt import Attempt
+from bench.build import build
+from bench.config import RunConfig, load_config
+from bench.data import DATASETS, Data, cache_folder
+from bench.device import choose_device, choose_threads
+from bench.errors import UserError
+from bench.interrupts import Interrupts
+from bench.progress import Progress, Quiet
+from bench.results import RunFolder, RunRecord
+
+
+def run(
+    source: RunConfig | str | Path,
+    overrides: Sequence[str] = (),
+    *,
+    resume: bool = False,
+    again: bool = False,
+    track: bool = True,
+    progress: Progress | None = None,
+) -> RunRecord:
+    """Train and evaluate what a configuration asks for.
+
+    A run is its configuration, seed and data, and exists once: a finished one is not trained a second time,
+    its record is returned.
+
+    Args:
+        source: a loaded configuration, a path, or the name of a shipped one ("center").
+        overrides: `loss.factor=0.1` and the like.
+        resume: continue an interrupted run from its last checkpoint; starts when there is nothing to continue.
+        again: train a finished run anew.
+        track: deliver to MLflow while running; False leaves that to another process.
+        progress: hears how it goes.
+
+    Raises:
+        UserError: the configuration, the data or the machine cannot do this; nothing was written.
+        BenchError: the run failed; its folder and its MLflow run say FAILED.
+        Killed: a signal came; both say KILLED, and `resume` continues.
+    """
+    config = source if isinstance(source, RunConfig) else load_config(source, overrides)
+    progress = progress or Quiet()
+    with Interrupts() as interrupts:
+        device = choose_device(config.runtime.device)
+        choose_threads(config.runtime.threads)
+        progress.stage(f"data: {config.data.name}")
+        data = DATASETS.build(config.data.name, {"cache": cache_folder()}, config.data.options)
+        learner, schedule, length = build(config, data, device)
+        folder = RunFolder(run_path(config))
+        with folder.lock():
+            if not again and (finished := finished_record(folder, data)):
+                progress.stage(f"this run is finished already; its record: {folder.path / 'record.json'}")
+                return finished
+            with _delivery(config, folder, progress) if track else nullcontext():
+                attempt = Attempt(config, data, folder, device, progress, interrupts)
+                attempt.begin(learner, resume=resume)
+                return attempt.finish(learner, schedule, length)
+
+
+def run_path(config: RunConfig) -> Path:
+    """The folder of a run: `<runs>/<name>-<hash8>-s<seed>`."""
+    return Path(config.runtime.runs) / f"{config.name}-{config.hash[:8]}-s{config.seed}"
+
+
+def finished_record(folder: RunFolder, data: Data) -> RunRecord | None:
+    """The record of a finished run on the same data, or None.
+
+    Raises:
+        UserError: the folder holds the same configuration and seed on other data.
+    """
+    record = folder.record()
+    if record is None or record.state != "FINISHED":
+        return None
+    if record.data_checksum != data.checksum:
+        raise UserError(
+            f"{folder.path}: holds this run on other data (checksum {record.data_checksum[:12]}, now "
+            f"{data.checksum[:12]}); move it away, or set runtime.runs to another folder"
+        )
+    return record
+
+
+def tracking_settings(config: RunConfig) -> tracking.TrackingSettings:
+    """Where and how the run is tracked."""
+    section = config.tracking
+    return tracking.TrackingSettings(
+        uri=section.uri, experiment=section.experiment, upload_checkpoint=section.upload_checkpoint
+    )
+
+
+def _delivery(config: RunConfig, folder: RunFolder, progress: Progress) -> AbstractContextManager[object]:
+    if not config.tracking.enabled:
+        return nullcontext()
+    return tracking.deliver_while(folder, tracking_settings(config), say=progress.stage)

@@ -1,0 +1,200 @@
+"""The training loop. What touches the gradient stands here, in order, and nothing else does."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from bench.config import RunConfig
+from bench.data import Augment, FaceSet
+from bench.data.batches import Indices
+from bench.embed import forward
+from bench.errors import Killed, TrainingError
+from bench.interrupts import Interrupts
+from bench.learner import Learner
+from bench.optim import Schedule
+from bench.progress import Progress
+from bench.results import MetricsLine, MetricsWriter
+from bench.timing import Clock
+from losses import LossOutput
+
+
+@dataclass(frozen=True)
+class Length:
+    """How long the training is, in optimiser steps, and how often it is looked at."""
+
+    total_steps: int
+    epoch_steps: int
+    evaluate_steps: int
+
+    def evaluates_after(self, step: int) -> bool:
+        """Whether the validation protocol is due after `step` steps."""
+        return step > 0 and (step % self.evaluate_steps == 0 or step == self.total_steps)
+
+
+def training_length(config: RunConfig, num_images: int, batch_size: int) -> Length:
+    """An epoch is `train.epoch_size` batches, or one pass over the images; `train.max_steps` ends it sooner."""
+    epoch_steps = config.train.epoch_size or max(1, num_images // batch_size)
+    total_steps = max(1, math.ceil(config.train.epochs * epoch_steps))
+    if config.train.max_steps is not None:
+        total_steps = min(total_steps, config.train.max_steps)
+    return Length(total_steps, epoch_steps, max(1, round(config.evaluate.every_epochs * epoch_steps)))
+
+
+@dataclass(frozen=True, eq=False)
+class Outside:
+    """What the loop tells the world, and what it asks of it.
+
+    Args:
+        validate: evaluates the learner on the validation protocol; returns `validation/*` metrics.
+        save: writes a checkpoint of the learner.
+        writer: of metrics.jsonl.
+        progress: hears of every logged step.
+        interrupts: tells whether a signal has come.
+        clock: adds up the parts.
+    """
+
+    validate: Callable[[], Mapping[str, float]]
+    save: Callable[[], None]
+    writer: MetricsWriter
+    progress: Progress
+    interrupts: Interrupts
+    clock: Clock
+
+
+def train(
+    learner: Learner,
+    faces: FaceSet,
+    augment: Augment,
+    schedule: Schedule,
+    length: Length,
+    config: RunConfig,
+    outside: Outside,
+    device: torch.device,
+) -> None:
+    """Train from where the learner stands to the end.
+
+    A checkpoint is written at every evaluation, every `runtime.checkpoint_every_s`, and on a signal.
+
+    Raises:
+        TrainingError: a loss that is not finite, before it could touch the weights; names the step.
+        Killed: SIGINT or SIGTERM came; a checkpoint of the last whole step has been written.
+    """
+    clock = outside.clock
+    saved_at = time.monotonic()
+
+    def save() -> None:
+        nonlocal saved_at
+        with clock.part("checkpoint"):
+            outside.save()
+        learner.window.skip_time()
+        saved_at = time.monotonic()
+
+    with outside.interrupts.held():
+        try:
+            while True:
+                if length.evaluates_after(learner.step) and learner.validated_step < learner.step:
+                    _validate(learner, outside)
+                    save()
+                elif time.monotonic() - saved_at >= config.runtime.checkpoint_every_s:
+                    save()
+                if learner.step == length.total_steps:
+                    return
+                outside.interrupts.check()
+                _step(learner, faces, augment, schedule, length, config, outside, device)
+        except Killed:
+            save()
+            raise
+
+
+def _step(
+    learner: Learner,
+    faces: FaceSet,
+    augment: Augment,
+    schedule: Schedule,
+    length: Length,
+    config: RunConfig,
+    outside: Outside,
+    device: torch.device,
+) -> None:
+    clock = outside.clock
+    backbone, loss, optimizer = learner.backbone, learner.loss, learner.optimizer
+
+    def pixels_of(indices: Indices) -> Tensor:
+        return torch.from_numpy(faces.images[indices]).to(device)
+
+    def embed(indices: Indices) -> Tensor:
+        # for sources that select by distance: forward only, by the current weights
+        learner.images_forward_only += len(indices)
+        with torch.no_grad():
+            return forward(
+                backbone,
+                pixels_of(indices),
+                kind=config.augment.standardize,
+                precision=config.train.precision,
+            )
+
+    with clock.part("data"):
+        batch = learner.source.next(embed)
+        pixels = augment(pixels_of(batch.indices), batch.number, len(batch.indices))
+        labels = torch.from_numpy(faces.labels[batch.indices]).to(device)
+    with clock.part("forward"):
+        embeddings = forward(
+            backbone, pixels, kind=config.augment.standardize, precision=config.train.precision
+        )
+    with clock.part("loss"):
+        loss.set_progress(learner.step / length.epoch_steps)
+        output = loss(embeddings, labels)
+        rate = schedule(learner.step)
+        if not torch.isfinite(output.total):
+            raise TrainingError(_not_finite(output, learner.step + 1, rate))
+    with clock.part("backward"):
+        optimizer.zero_grad(set_to_none=True)
+        output.total.backward()
+    with clock.part("optimizer"):
+        extra = {"learning_rate": rate}
+        for group in optimizer.param_groups:
+            group["lr"] = rate
+        if config.train.clip_norm is not None:
+            parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+            extra["gradient_norm"] = float(
+                torch.nn.utils.clip_grad_norm_(parameters, config.train.clip_norm)
+            )
+        optimizer.step()
+        learner.step += 1
+        learner.images += len(batch.indices)
+        if learner.ema:
+            learner.ema.update(backbone, learner.step)
+    with clock.part("logging"):
+        learner.window.add(output, extra, len(batch.indices))
+        if learner.step % config.train.log_every == 0 or learner.step == length.total_steps:
+            metrics = learner.window.means()
+            outside.writer.append(MetricsLine(learner.step, _now_ms(), metrics))
+            outside.progress.step(
+                learner.step, length.total_steps, metrics["train/images_per_s"], metrics["train/loss"]
+            )
+
+
+def _validate(learner: Learner, outside: Outside) -> None:
+    with outside.clock.part("validation"):
+        learner.validation = dict(outside.validate())
+    learner.validated_step = learner.step
+    outside.writer.append(MetricsLine(learner.step, _now_ms(), learner.validation))
+    outside.progress.validation(learner.step, learner.validation)
+
+
+def _not_finite(output: LossOutput, step: int, rate: float) -> str:
+    parts = ", ".join(f"{name} {float(value):.4g}" for name, value in output.parts.items())
+    return (
+        f"step {step}: the loss is {float(output.total.detach())} ({parts}); the weights of step {step - 1} "
+        f"are untouched; lower optimizer.learning_rate (now {rate:.3g}) or set train.clip_norm=1"
+    )
+
+
+def _now_ms() -> int:
+    return time.time_ns() // 1_000_000
