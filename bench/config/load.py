@@ -1,0 +1,45 @@
+"""From a path or name, and overrides, to a `RunConfig`."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from bench.config.check import check
+from bench.config.layers import override, read_layers
+from bench.config.run_config import RunConfig
+from bench.config.shipped import find_config
+from losses.registry import Registry
+
+
+def load_config(
+    source: str | Path,
+    overrides: Sequence[str] = (),
+    *,
+    components: Mapping[str, Registry[Any]] | None = None,
+) -> RunConfig:
+    """Read, extend, override and check a configuration.
+
+    Args:
+        source: a YAML file, or the name of a shipped configuration (`center`).
+        overrides: `path=value`, such as `loss.alpha=0.3`; they win over the file.
+        components: section -> registry, in place of the registered losses, backbones and so on.
+
+    Raises:
+        UserError: no such configuration, or unreadable.
+        ConfigError: everything wrong with it, one line each.
+    """
+    if components is None:
+        from bench.config.components import COMPONENTS  # imports torch; reading configs/ alone does not
+
+        components = COMPONENTS
+    path = find_config(source)
+    tree = override(read_layers(path), overrides)
+    return check(tree, _name_of(path), components)
+
+
+def _name_of(path: Path) -> str:
+    """The file's stem as the name of a folder."""
+    return re.sub(r"^[^A-Za-z0-9]+|[^A-Za-z0-9._+-]+", "-", path.stem).strip("-")[:80] or "run"

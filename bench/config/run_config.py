@@ -1,0 +1,135 @@
+"""What a run was asked to do: frozen, comparable by hash, and writable as a file that gives it back."""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Any, NamedTuple
+
+from bench.config.plugins import Plugin
+from bench.config.redaction import redact_uri
+from bench.config.sections import (
+    COMPONENT_SECTIONS,
+    STATIC_SECTIONS,
+    AugmentConfig,
+    EvaluateConfig,
+    RuntimeConfig,
+    TrackingConfig,
+    TrainConfig,
+)
+from bench.config.yaml_file import Key, Plain, Scalar
+from bench.config.yaml_text import yaml_document, yaml_inline
+
+NOT_HASHED = ("name", "description", "seed", "runtime", "tracking")
+
+
+@dataclass(frozen=True, slots=True)
+class Component:
+    """A registered component and its validated options."""
+
+    name: str
+    _options: dict[str, Any] = field(default_factory=dict, hash=False)
+
+    @property
+    def options(self) -> Mapping[str, Any]:
+        """Keyword options, ready to splat into the registered factory. A copy, read-only."""
+        return MappingProxyType(copy.deepcopy(self._options))
+
+    def values(self) -> dict[Key, Plain]:
+        """The section as a file would hold it."""
+        values: dict[Key, Plain] = {"name": self.name}
+        return values | copy.deepcopy(self._options)
+
+
+@dataclass(frozen=True, slots=True)
+class RunConfig:
+    """One experiment, every default filled in. `load_config` makes it.
+
+    Args:
+        plugins: files that were imported, with the digest of their content.
+        origins: dotted path -> where the value was written; paths not in it are defaults.
+    """
+
+    name: str
+    description: str
+    seed: int
+    plugins: tuple[Plugin, ...]
+    data: Component
+    backbone: Component
+    loss: Component
+    batch: Component
+    optimizer: Component
+    schedule: Component
+    augment: AugmentConfig
+    train: TrainConfig
+    evaluate: EvaluateConfig
+    runtime: RuntimeConfig
+    tracking: TrackingConfig
+    origins: Mapping[str, str] = field(default_factory=dict, compare=False, repr=False)
+
+    @property
+    def hash(self) -> str:
+        """Hex sha256 of all that decides the outcome but the seed: equal hashes ask for the same experiment.
+
+        Left out: name, description, seed, runtime, tracking. Plugins enter by content, not by path.
+        """
+        values = {key: value for key, value in self.values().items() if key not in NOT_HASHED}
+        values["plugins"] = tuple(plugin.digest for plugin in self.plugins)
+        canonical = json.dumps(values, sort_keys=True, separators=(",", ":"), allow_nan=False)
+        return hashlib.sha256(canonical.encode()).hexdigest()
+
+    def values(self) -> dict[Key, Plain]:
+        """Everything as nested plain values in canonical order, secrets redacted."""
+        return {
+            "name": self.name,
+            "description": self.description,
+            "seed": self.seed,
+            "plugins": tuple(str(plugin.path) for plugin in self.plugins),
+            **{section: getattr(self, section).values() for section in COMPONENT_SECTIONS},
+            **{section: _redacted(getattr(self, section).model_dump()) for section in STATIC_SECTIONS},
+        }
+
+    def to_yaml(self) -> str:
+        """A file that loads to the same hash; `extends` and overrides are folded in, secrets redacted."""
+        return yaml_document(self.values())
+
+    def flat(self) -> dict[str, Scalar]:
+        """Dotted path -> value, as parameters of a tracking server; a list is one line of YAML."""
+        return dict(_leaves("", self.values()))
+
+
+def _redacted(values: dict[Key, Plain]) -> dict[Key, Plain]:
+    return {key: redact_uri(value) if isinstance(value, str) else value for key, value in values.items()}
+
+
+def _leaves(path: str, value: Plain) -> Iterator[tuple[str, Scalar]]:
+    entries: Iterable[tuple[Key, Plain]] = ()
+    if isinstance(value, dict) and all(isinstance(key, str) for key in value):
+        entries = value.items()
+    elif isinstance(value, tuple) and any(isinstance(entry, dict) for entry in value):
+        entries = enumerate(value)
+    elif isinstance(value, (dict, tuple)):
+        yield path, yaml_inline(value)
+    else:
+        yield path, value
+    for key, entry in entries:
+        yield from _leaves(f"{path}.{key}" if path else str(key), entry)
+
+
+class Explained(NamedTuple):
+    """A value and where it comes from."""
+
+    path: str
+    value: Scalar
+    origin: str
+
+
+def explain(config: RunConfig) -> list[Explained]:
+    """Every value with its origin: `file:line`, `command line` or `default`."""
+    return [
+        Explained(path, value, config.origins.get(path, "default")) for path, value in config.flat().items()
+    ]

@@ -1,0 +1,180 @@
+"""The sections that are the same for every loss, data set and backbone: their fields, limits and defaults."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Literal
+
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    NonNegativeFloat,
+    NonNegativeInt,
+    PositiveFloat,
+    PositiveInt,
+    field_validator,
+)
+
+Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
+Probability = Annotated[float, Field(ge=0.0, lt=1.0)]
+
+# Strict: `yes` is no number, "0.1" neither, true is no 1. Defaults pass the same gate, so that 1 and 1.0 in a
+# number's place give one hash.
+STRICT = ConfigDict(
+    frozen=True,
+    extra="forbid",
+    strict=True,
+    allow_inf_nan=False,
+    validate_default=True,
+    use_attribute_docstrings=True,
+)
+
+
+class Section(BaseModel):
+    """A part of a configuration: frozen, strict about types, refusing unknown keys."""
+
+    model_config = STRICT
+
+
+class HeadConfig(Section):
+    """The keys at the top of a file that are values, not sections."""
+
+    name: str = Field(default="run", min_length=1, max_length=80)
+    """First part of the run folder's name; the file's stem when left out. Not inherited by 'extends'."""
+
+    description: str = ""
+    """One line for lists and reports. Not inherited by 'extends'."""
+
+    seed: NonNegativeInt = 0
+    """Drives weights, order, augmentation and mining. Which faces exist is data.seed's business."""
+
+    @field_validator("name")
+    @classmethod
+    def _names_a_folder(cls, name: str) -> str:
+        if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._+-]*", name):
+            raise ValueError("must be letters, digits, '.', '_', '+' or '-' (it names a folder)")
+        return name
+
+
+class AugmentConfig(Section):
+    """Random changes to training images; evaluation sees none of them but `standardize`."""
+
+    flip: bool = True
+    """Mirror each image with probability 1/2."""
+
+    shift_px: NonNegativeInt = 0
+    """Largest random translation in each direction, px; edges are padded by their own pixels."""
+
+    rotate_deg: NonNegativeFloat = 0.0
+    """Largest random rotation to either side, degrees."""
+
+    erase: Fraction = 0.0
+    """Probability of one random rectangle without content."""
+
+    brightness: Fraction = 0.0
+    """Largest random change of brightness, as a fraction."""
+
+    standardize: Literal["fixed", "per_image"] = "fixed"
+    """fixed: (x - 127.5) / 128. per_image: facenet's prewhiten. Evaluation uses the same."""
+
+
+class TrainConfig(Section):
+    """How long and how exactly to train."""
+
+    epochs: PositiveFloat = 10.0
+    """Length of training."""
+
+    epoch_size: PositiveInt | None = None
+    """Batches an epoch; null: as many as pass over the training images once."""
+
+    max_steps: PositiveInt | None = None
+    """Stop after so many steps, whatever the epochs say."""
+
+    precision: Literal["float32", "bf16"] = "float32"
+    """Arithmetic of the backbone; losses compute in float32 in any case."""
+
+    ema_decay: Probability | None = None
+    """Decay a step of the moving average of the weights, which is then what is evaluated; null: none."""
+
+    clip_norm: PositiveFloat | None = None
+    """Largest norm of the whole gradient; null: no clipping."""
+
+    log_every: PositiveInt = 10
+    """Steps between two lines of metrics."""
+
+
+class EvaluateConfig(Section):
+    """The verification protocol: when, and with which distance."""
+
+    every_epochs: PositiveFloat = 1.0
+    """Epochs between two validations."""
+
+    metric: Literal["sqeuclidean", "euclidean", "cosine", "angle"] = "sqeuclidean"
+    """Distance between normalised embeddings."""
+
+    flip: Literal["none", "sum", "concat"] = "none"
+    """Add the mirrored image: sum adds the embeddings, then normalises; concat joins two of unit norm."""
+
+    subtract_mean: bool = False
+    """Subtract the mean over both sides of the training folds' pairs."""
+
+    fars: tuple[Annotated[float, Field(gt=0.0, le=1.0)], ...] = Field(default=(1e-3,), min_length=1)
+    """False accept rates at which VAL is reported."""
+
+    batch_size: PositiveInt = 256
+    """Images embedded at once."""
+
+
+class RuntimeConfig(Section):
+    """Where and how it runs. Not part of the hash: a run is the same run on another machine."""
+
+    device: str = "auto"
+    """auto, cpu, cuda, cuda:N or mps."""
+
+    threads: Literal["auto"] | PositiveInt = "auto"
+    """Threads of the CPU."""
+
+    checkpoint_every_s: NonNegativeFloat = 60.0
+    """Seconds between two checkpoints; a kill loses at most that. Each validation writes one too."""
+
+    checkpoints_kept: PositiveInt = 2
+    """Newest checkpoints that stay on disk, beside the best."""
+
+    runs: str = Field(default="runs", min_length=1)
+    """Folder of the run folders."""
+
+    @field_validator("device")
+    @classmethod
+    def _known_device(cls, device: str) -> str:
+        if not re.fullmatch(r"auto|cpu|mps|cuda(:(0|[1-9][0-9]?))?", device):
+            raise ValueError("must be auto, cpu, cuda, cuda:N or mps")
+        return device
+
+
+class TrackingConfig(Section):
+    """What MLflow gets. Not part of the hash."""
+
+    enabled: bool = True
+    """Deliver the run to MLflow; the run folder is written in any case."""
+
+    experiment: str = Field(default="faceloss-bench", min_length=1)
+    """MLflow experiment."""
+
+    uri: str | None = None
+    """Tracking server or database; null: MLFLOW_TRACKING_URI, else MLflow's default (SQLite here)."""
+
+    upload_checkpoint: bool = False
+    """Store the last checkpoint as an artifact."""
+
+
+STATIC_SECTIONS: dict[str, type[Section]] = {
+    "augment": AugmentConfig,
+    "train": TrainConfig,
+    "evaluate": EvaluateConfig,
+    "runtime": RuntimeConfig,
+    "tracking": TrackingConfig,
+}
+
+# Sections of registered components: `name` plus the options of the factory of that name.
+COMPONENT_SECTIONS = ("data", "backbone", "loss", "batch", "optimizer", "schedule")
