@@ -22,8 +22,8 @@ from bench.verification.pairs import Pairs
 Floats = npt.NDArray[np.float64]
 Counts = npt.NDArray[np.int64]
 
-# facenet's grids, made as facenet makes them: 0.01 * k and 0.001 * (10 k) differ in the last bit for some k,
-# so neither may be derived from the other
+# facenet's grids, made as facenet makes them; places are counted on their union, so that both stay exact
+# however their common values are rounded
 ACCURACY_GRID = np.arange(0, 4, 0.01)
 VAL_GRID = np.arange(0, 4, 0.001)
 _EDGES = np.union1d(ACCURACY_GRID, VAL_GRID)
