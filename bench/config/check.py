@@ -119,7 +119,7 @@ class _Checker:
             self.report((section,), _not_a_component(section, registry, values, missing=node is None))
             return None
         name = values.get("name")
-        if not isinstance(name, str):
+        if not isinstance(name, str) or len(name) > 100:
             got = f", got {shown_value(name)}" if "name" in values else ""
             self.report((section, "name"), f"must name a {registry.kind}: {_listed(registry.names())}{got}")
             return None

@@ -39,9 +39,9 @@ class Component:
         """Keyword options, ready to splat into the registered factory. A copy, read-only."""
         return MappingProxyType(copy.deepcopy(self._options))
 
-    def values(self) -> dict[Key, Plain]:
+    def tree(self) -> dict[str, Plain]:
         """The section as a file would hold it."""
-        values: dict[Key, Plain] = {"name": self.name}
+        values: dict[str, Plain] = {"name": self.name}
         return values | copy.deepcopy(self._options)
 
 
@@ -77,32 +77,32 @@ class RunConfig:
 
         Left out: name, description, seed, runtime, tracking. Plugins enter by content, not by path.
         """
-        values = {key: value for key, value in self.values().items() if key not in NOT_HASHED}
+        values = {key: value for key, value in self.tree().items() if key not in NOT_HASHED}
         values["plugins"] = tuple(plugin.digest for plugin in self.plugins)
         canonical = json.dumps(values, sort_keys=True, separators=(",", ":"), allow_nan=False)
         return hashlib.sha256(canonical.encode()).hexdigest()
 
-    def values(self) -> dict[Key, Plain]:
+    def tree(self) -> dict[str, Plain]:
         """Everything as nested plain values in canonical order, secrets redacted."""
         return {
             "name": self.name,
             "description": self.description,
             "seed": self.seed,
             "plugins": tuple(str(plugin.path) for plugin in self.plugins),
-            **{section: getattr(self, section).values() for section in COMPONENT_SECTIONS},
+            **{section: getattr(self, section).tree() for section in COMPONENT_SECTIONS},
             **{section: _redacted(getattr(self, section).model_dump()) for section in STATIC_SECTIONS},
         }
 
     def to_yaml(self) -> str:
         """A file that loads to the same hash; `extends` and overrides are folded in, secrets redacted."""
-        return yaml_document(self.values())
+        return yaml_document(self.tree())
 
     def flat(self) -> dict[str, Scalar]:
         """Dotted path -> value, as parameters of a tracking server; a list is one line of YAML."""
-        return dict(_leaves("", self.values()))
+        return {path: leaf for key, value in self.tree().items() for path, leaf in _leaves(key, value)}
 
 
-def _redacted(values: dict[Key, Plain]) -> dict[Key, Plain]:
+def _redacted(values: dict[str, Plain]) -> dict[Key, Plain]:
     return {key: redact_uri(value) if isinstance(value, str) else value for key, value in values.items()}
 
 
@@ -117,7 +117,7 @@ def _leaves(path: str, value: Plain) -> Iterator[tuple[str, Scalar]]:
     else:
         yield path, value
     for key, entry in entries:
-        yield from _leaves(f"{path}.{key}" if path else str(key), entry)
+        yield from _leaves(f"{path}.{key}", entry)
 
 
 class Explained(NamedTuple):

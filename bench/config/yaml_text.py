@@ -10,9 +10,10 @@ import yaml
 from bench.config.yaml_file import Key, Plain, scalar
 
 
-def yaml_document(values: Mapping[Key, Plain]) -> str:
+def yaml_document(values: Mapping[str, Plain]) -> str:
     """A file: sections as blocks, lists and mappings of numbers on one line, order kept."""
-    return _dump(dict(values), flow=False)
+    entries: dict[Key, Plain] = {**values}
+    return _dump(entries, flow=False)
 
 
 def yaml_inline(value: Plain) -> str:
