@@ -1,0 +1,187 @@
+"""A folder of prepared files that is either whole or not there, made once by whoever comes first."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import json
+import logging
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+
+from bench.errors import UserError
+
+logger = logging.getLogger("bench.data")
+
+MANIFEST = "meta.json"
+MIB = 1024**2
+# Opening a cache reads this many blocks of each file instead of all of it: 200 MB would take 0.2 s per start.
+SPOT_BLOCKS = 64
+SPOT_BYTES = 4096
+# What a full disk or an exhausted quota says.
+NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
+REMEDY = "free some space or set BENCH_CACHE=..."
+
+
+def cached(
+    folder: Path, parameters: dict[str, Any], build: Callable[[Path], dict[str, Any]], *, num_bytes: int
+) -> dict[str, Any]:
+    """Make sure that `folder` holds what `build` makes from `parameters`, and return its manifest.
+
+    One process builds, in a temporary folder that takes its name only when every byte is on the disk; others wait.
+    A folder that is damaged, or that comes from other parameters, is named in the log and built again.
+
+    Args:
+        folder: where the files lie; its name should be unique for `parameters`.
+        parameters: everything that the content depends on, JSON types only.
+        build: writes files into the folder it is given; returns what the manifest shall remember of them.
+        num_bytes: about how much `build` writes.
+
+    Returns:
+        The manifest: "parameters", "files", and everything that `build` returned.
+
+    Raises:
+        UserError: the disk is full or the folder cannot be written; nothing is left half-written.
+    """
+    if _problem(folder, parameters) is None:
+        return _read_manifest(folder)
+    with _no_space_as_user_error(folder, num_bytes):
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with _exclusive(folder):
+            problem = _problem(folder, parameters)
+            if problem is None:  # another process built it while this one waited
+                return _read_manifest(folder)
+            if folder.exists():
+                logger.warning("data.cache: %s: %s; making it again", folder, problem)
+                shutil.rmtree(folder)
+            # Holding the lock, whatever lies here under a temporary name was left by a process that was killed.
+            for leftover in folder.parent.glob(f".{folder.name}-*"):
+                shutil.rmtree(leftover, ignore_errors=True)
+            _build(folder, parameters, build, num_bytes)
+    return _read_manifest(folder)
+
+
+def _build(
+    folder: Path, parameters: dict[str, Any], build: Callable[[Path], dict[str, Any]], num_bytes: int
+) -> None:
+    free = shutil.disk_usage(folder.parent).free
+    if free < num_bytes:
+        raise UserError(_needs(folder, num_bytes, free))
+    temporary = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}-"))
+    try:
+        remembered = build(temporary)
+        files = {path.name: _fingerprint(path) for path in sorted(temporary.iterdir())}
+        manifest = {"parameters": parameters, "files": files, **remembered}
+        (temporary / MANIFEST).write_text(json.dumps(manifest, indent=2) + "\n")
+        for path in temporary.iterdir():
+            _flush(path)
+        _flush(temporary)
+        temporary.chmod(0o755)  # mkdtemp gives 0700; the cache is for the group to read
+        temporary.replace(folder)
+        _flush(folder.parent)
+    except BaseException:
+        shutil.rmtree(temporary, ignore_errors=True)
+        raise
+
+
+def _problem(folder: Path, parameters: dict[str, Any]) -> str | None:
+    """Why the folder cannot be used, or None when it can."""
+    try:
+        manifest = _read_manifest(folder)
+    except FileNotFoundError:
+        return f"{MANIFEST} is missing"
+    except (ValueError, NotADirectoryError):
+        return f"{MANIFEST} cannot be read"
+    if not isinstance(manifest, dict) or not isinstance(manifest.get("files"), dict):
+        return f"{MANIFEST} is not a manifest"
+    if manifest.get("parameters") != parameters:
+        return "it was made from other parameters"
+    for name, expected in manifest["files"].items():
+        path = folder / name
+        if not path.is_file():
+            return f"{name} is missing"
+        if path.stat().st_size != expected.get("bytes"):
+            return f"{name} has {path.stat().st_size} bytes instead of {expected.get('bytes')}"
+        if _fingerprint(path) != expected:
+            return f"{name} does not match its checksum"
+    return None
+
+
+def _read_manifest(folder: Path) -> dict[str, Any]:
+    manifest: dict[str, Any] = json.loads((folder / MANIFEST).read_text())
+    return manifest
+
+
+def _fingerprint(path: Path) -> dict[str, Any]:
+    """Size, and a digest of blocks spread evenly over the file (small files: of all of it)."""
+    size = path.stat().st_size
+    digest = hashlib.sha256()
+    with path.open("rb") as stream:
+        if size <= SPOT_BLOCKS * SPOT_BYTES:
+            digest.update(stream.read())
+        else:
+            for block in range(SPOT_BLOCKS):
+                stream.seek((size - SPOT_BYTES) * block // (SPOT_BLOCKS - 1))
+                digest.update(stream.read(SPOT_BYTES))
+    return {"bytes": size, "spots": digest.hexdigest()}
+
+
+@contextmanager
+def _exclusive(folder: Path) -> Iterator[None]:
+    """Hold the folder's lock; say so when that means waiting for another process."""
+    lock = FileLock(folder.with_name(f"{folder.name}.lock"))
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        logger.info("waiting for another process that is making %s", folder)
+        lock.acquire()
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+@contextmanager
+def _no_space_as_user_error(folder: Path, num_bytes: int) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        if error.errno in NO_SPACE:
+            free = shutil.disk_usage(_existing(folder)).free
+            raise UserError(_needs(folder, num_bytes, free)) from error
+        if (
+            isinstance(error, PermissionError | NotADirectoryError | FileExistsError)
+            or error.errno == errno.EROFS
+        ):
+            reason = (error.strerror or str(error)).lower()
+            raise UserError(
+                f"data.cache: {folder}: cannot be written ({reason}); set BENCH_CACHE=..."
+            ) from error
+        raise
+
+
+def _needs(folder: Path, num_bytes: int, free: int) -> str:
+    return f"data.cache: {folder}: needs {-(-num_bytes // MIB)} MiB, {free // MIB} MiB free; {REMEDY}"
+
+
+def _existing(path: Path) -> Path:
+    """The nearest folder on the way up that exists."""
+    while not path.exists():
+        path = path.parent
+    return path
+
+
+def _flush(path: Path) -> None:
+    """Have the file's or folder's bytes on the disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
