@@ -6,6 +6,8 @@ import errno
 import hashlib
 import json
 import logging
+import pickle
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -81,17 +83,13 @@ def load_checkpoint(path: Path, device: torch.device) -> dict[str, Any]:
     Raises:
         BenchError: not a checkpoint.
     """
+    if not zipfile.is_zipfile(path):
+        raise BenchError(f"{path}: not a readable checkpoint: no zip archive, as torch.save writes")
     try:
         state: dict[str, Any] = torch.load(path, map_location=device, weights_only=True)
-    except (RuntimeError, EOFError, ValueError, KeyError) as error:
+    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError) as error:
         raise BenchError(f"{path}: not a readable checkpoint: {str(error).splitlines()[0]}") from None
-    state["random"] = {name: _on_cpu(value) for name, value in state["random"].items()}
     return state
-
-
-def _on_cpu(value: Any) -> Any:
-    # generator states stay on the CPU whatever the device
-    return value.cpu() if isinstance(value, torch.Tensor) else [state.cpu() for state in value]
 
 
 def _problem(path: Path) -> str | None:

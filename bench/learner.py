@@ -115,6 +115,7 @@ class Learner:
         if self.ema:
             self.ema.model.load_state_dict(state["ema"])
         self.source.load_state_dict(state["source"])
-        torch.set_rng_state(state["random"]["cpu"])
+        # generator states belong on the CPU, wherever the checkpoint was mapped to
+        torch.set_rng_state(state["random"]["cpu"].cpu())
         if len(state["random"]["cuda"]) == torch.cuda.device_count() > 0:
-            torch.cuda.set_rng_state_all(state["random"]["cuda"])
+            torch.cuda.set_rng_state_all([generator.cpu() for generator in state["random"]["cuda"]])

@@ -1,4 +1,7 @@
-"""One run: a configuration goes in; a trained model, a run folder and a record come out."""
+"""One run: a configuration goes in; a trained model, a run folder and a record come out.
+
+The module is not called `run`, because `from bench import run` must give the function, whatever was imported.
+"""
 
 from __future__ import annotations
 
@@ -58,6 +61,8 @@ def run(
             if not again and (finished := finished_record(folder, data)):
                 progress.stage(f"this run is finished already; its record: {folder.path / 'record.json'}")
                 return finished
+            if not (again or resume):
+                refuse_to_overwrite(folder)
             with _delivery(config, folder, progress) if track else nullcontext():
                 attempt = Attempt(config, data, folder, device, progress, interrupts)
                 attempt.begin(learner, resume=resume)
@@ -86,6 +91,18 @@ def finished_record(folder: RunFolder, data: Data) -> RunRecord | None:
     return record
 
 
+def refuse_to_overwrite(folder: RunFolder) -> None:
+    """An unfinished run's checkpoints are work that only its owner may throw away.
+
+    Raises:
+        UserError: there are some.
+    """
+    if any(folder.checkpoints.glob("step-*.pt")):
+        raise UserError(
+            f"{folder.path}: holds an unfinished run; continue it with --resume, or start it anew with --again"
+        )
+
+
 def tracking_settings(config: RunConfig) -> tracking.TrackingSettings:
     """Where and how the run is tracked."""
     section = config.tracking
@@ -97,4 +114,6 @@ def tracking_settings(config: RunConfig) -> tracking.TrackingSettings:
 def _delivery(config: RunConfig, folder: RunFolder, progress: Progress) -> AbstractContextManager[object]:
     if not config.tracking.enabled:
         return nullcontext()
-    return tracking.deliver_while(folder, tracking_settings(config), say=progress.stage)
+    deliverer = tracking.Deliverer(tracking.prepare(tracking_settings(config)), report=progress.stage)
+    deliverer.watch(folder)
+    return deliverer

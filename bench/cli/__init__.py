@@ -1,0 +1,43 @@
+"""The `bench` command. Each command imports what it needs when it is called: `bench --help` is instant."""
+
+from __future__ import annotations
+
+import sys
+
+import click
+
+from bench.cli.check import check, schema
+from bench.cli.data import data
+from bench.cli.listing import list_
+from bench.cli.run import run
+from bench.cli.track import track
+from bench.errors import BenchError, Killed
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(package_name="faceloss-bench", prog_name="bench")
+def bench() -> None:
+    """Train face-verification embeddings with different losses and compare them fairly.
+
+    \b
+    bench run center                     one run: train, evaluate, track
+    bench run softmax center --seeds 3   several, with mean and spread
+    bench list losses                    what there is
+    bench check center --explain         every setting and where it comes from
+    """
+
+
+for _command in (run, check, schema, list_, data, track):
+    bench.add_command(_command)
+
+
+def main() -> None:
+    """Entry point: an error that a person can act on is one line and an exit code, never a traceback."""
+    try:
+        bench(prog_name="bench")
+    except BenchError as error:
+        click.echo(str(error), err=True)
+        sys.exit(error.exit_code)
+    except Killed as error:
+        click.echo(f"stopped by {error}; continue with --resume", err=True)
+        sys.exit(143 if error.signal_name == "SIGTERM" else 130)

@@ -1,0 +1,42 @@
+"""`bench check` and `bench schema`."""
+
+from __future__ import annotations
+
+import json
+
+import click
+
+from bench.cli.arguments import split_arguments
+
+
+@click.command()
+@click.argument("arguments", nargs=-1, required=True, metavar="CONFIG... [key=value ...]")
+@click.option("--explain", is_flag=True, help="Print every value and where it was set.")
+def check(arguments: tuple[str, ...], explain: bool) -> None:
+    """Check configurations without running them; all problems at once, each with its file and line."""
+    from bench.config import explain as explain_config
+    from bench.config import load_config
+
+    sources, overrides = split_arguments(arguments)
+    for source in sources:
+        config = load_config(source, overrides)
+        click.echo(f"{source}: valid, hash {config.hash[:8]}")
+        if explain:
+            rows = explain_config(config)
+            width = max(len(row.path) for row in rows)
+            for row in rows:
+                click.echo(f"  {row.path:<{width}}  {row.value!s:<24}  {row.origin}")
+
+
+@click.command()
+def schema() -> None:
+    """Print the JSON schema of configurations, for editors.
+
+    \b
+    bench schema > bench.schema.json
+    then, as the first line of a configuration:
+    # yaml-language-server: $schema=bench.schema.json
+    """
+    from bench.config import json_schema
+
+    click.echo(json.dumps(json_schema(), indent=2))

@@ -1,0 +1,54 @@
+"""`bench list`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from losses.registry import Registry
+
+_KINDS = ("losses", "backbones", "miners", "data", "batches", "optimizers", "schedules", "configs")
+
+
+@click.command("list")
+@click.argument("kind", type=click.Choice(_KINDS))
+@click.option("--long", is_flag=True, help="Also the options with their defaults.")
+def list_(kind: str, long: bool) -> None:
+    """List what can be named in a configuration."""
+    if kind == "configs":
+        from bench.config import shipped_configs
+
+        _print_rows(list(shipped_configs().items()))
+        return
+    registry = _registry(kind)
+    rows = []
+    for name in registry.names():
+        rows.append((name, registry.summary(name)))
+        if long:
+            rows += [(f"  {option}", f"= {default}") for option, (_, default) in registry.options(name).items()]
+    _print_rows(rows)
+
+
+def _registry(kind: str) -> Registry[Any]:
+    from bench.backbones import BACKBONES
+    from bench.data import BATCHES, DATASETS
+    from bench.optim import OPTIMIZERS, SCHEDULES
+    from losses import LOSSES, MINERS
+
+    return {
+        "losses": LOSSES,
+        "backbones": BACKBONES,
+        "miners": MINERS,
+        "data": DATASETS,
+        "batches": BATCHES,
+        "optimizers": OPTIMIZERS,
+        "schedules": SCHEDULES,
+    }[kind]
+
+
+def _print_rows(rows: list[tuple[str, str]]) -> None:
+    width = max((len(name) for name, _ in rows), default=0)
+    for name, text in rows:
+        click.echo(f"{name:<{width}}  {text}".rstrip())

@@ -1,0 +1,135 @@
+"""The table at the end of `bench run`: the figures, and where to look next."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Sequence
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from bench.config import RunConfig
+from bench.engine import run_path
+from bench.results import RunRecord
+
+_FAR = "1e-3"
+
+
+def print_summary(records: Sequence[RunRecord], configs: Sequence[RunConfig]) -> None:
+    """Print one table a protocol to standard output, and the ways to more."""
+    console = Console(width=None if Console().is_terminal else 120)
+    for protocol in sorted({name for record in records for name in record.protocols}):
+        shown = [record for record in records if protocol in record.protocols]
+        console.print(_single(protocol, shown) if _all_single(shown) else _seeds(protocol, shown))
+    for note in _notes(records):
+        console.print(note, markup=False, highlight=False)
+    for line in _where_next(configs):
+        console.print(line, markup=False, highlight=False)
+
+
+def _all_single(records: Sequence[RunRecord]) -> bool:
+    return len({record.config_hash for record in records}) == len(records)
+
+
+def _single(protocol: str, records: Sequence[RunRecord]) -> Table:
+    table = Table(title=_title(protocol, records[0]), title_justify="left")
+    table.add_column("run")
+    for heading in (
+        "accuracy",
+        "± std of folds",
+        "± std error",
+        "threshold",
+        f"VAL@FAR={_FAR}",
+        "exact VAL",
+        "AUC",
+        "EER",
+        "images/s",
+        "minutes",
+    ):
+        table.add_column(heading, justify="right")
+    for record in records:
+        metrics = record.protocols[protocol].metrics
+        table.add_row(
+            f"{record.name} s{record.seed}",
+            _percent(metrics["accuracy"]),
+            _percent(metrics["accuracy_std"]),
+            _percent(metrics["accuracy_se"]),
+            f"{metrics['best_threshold']:.3f}",
+            _val(metrics, "val_at_far"),
+            _val(metrics, "val_exact_at_far"),
+            f"{metrics['auc']:.4f}",
+            _percent(metrics["eer"]),
+            f"{record.timing.images_per_s:,.0f}",
+            f"{record.timing.wall_s / 60:.1f}",
+        )
+    return table
+
+
+def _seeds(protocol: str, records: Sequence[RunRecord]) -> Table:
+    table = Table(
+        title=f"{_title(protocol, records[0])}: mean ± standard deviation over seeds", title_justify="left"
+    )
+    table.add_column("configuration")
+    for heading in ("seeds", "accuracy", "threshold", f"VAL@FAR={_FAR}", "exact VAL", "AUC", "EER", "images/s"):
+        table.add_column(heading, justify="right")
+    groups: dict[str, list[RunRecord]] = {}
+    for record in records:
+        groups.setdefault(record.config_hash, []).append(record)
+    for group in groups.values():
+        metrics = [record.protocols[protocol].metrics for record in group]
+        table.add_row(
+            group[0].name,
+            str(len(group)),
+            _spread([row["accuracy"] for row in metrics], percent=True),
+            _spread([row["best_threshold"] for row in metrics], percent=False),
+            _spread([row.get(f"val_at_far_{_FAR}", math.nan) for row in metrics], percent=True),
+            _spread([row.get(f"val_exact_at_far_{_FAR}", math.nan) for row in metrics], percent=True),
+            _spread([row["auc"] for row in metrics], percent=False),
+            _spread([row["eer"] for row in metrics], percent=True),
+            f"{statistics.mean(record.timing.images_per_s for record in group):,.0f}",
+        )
+    return table
+
+
+def _title(protocol: str, record: RunRecord) -> str:
+    figures = record.protocols[protocol]
+    pairs = figures.num_genuine + figures.num_impostor
+    return f"{protocol}: {len(figures.fold_accuracy)} folds, {pairs:,} pairs, {figures.metric}"
+
+
+def _percent(value: float) -> str:
+    return "undefined" if math.isnan(value) else f"{100 * value:.2f} %"
+
+
+def _val(metrics: dict[str, float], kind: str) -> str:
+    value = metrics.get(f"{kind}_{_FAR}")
+    return "-" if value is None else _percent(value)
+
+
+def _spread(values: Sequence[float], *, percent: bool) -> str:
+    scale, digits, unit = (100, 2, " %") if percent else (1, 3, "")
+    mean = f"{scale * statistics.mean(values):.{digits}f}"
+    if len(values) < 2:
+        return mean + unit
+    return f"{mean} ± {scale * statistics.stdev(values):.{digits}f}{unit}"
+
+
+def _notes(records: Sequence[RunRecord]) -> list[str]:
+    notes = []
+    for record in records:
+        for protocol, figures in record.protocols.items():
+            for metric, reason in figures.reasons.items():
+                notes.append(f"{record.name} s{record.seed}: {protocol}/{metric}: {reason}")
+    if any(record.data_name == "rendered" for record in records):
+        notes.append("Rendered faces: figures compare losses with each other; they are not LFW figures.")
+    return list(dict.fromkeys(notes))
+
+
+def _where_next(configs: Sequence[RunConfig]) -> list[str]:
+    folders = list(dict.fromkeys(str(run_path(config)) for config in configs))
+    lines = [f"records, pairs and figures: {folders[0] if len(folders) == 1 else Path(folders[0]).parent}/"]
+    if any(config.tracking.enabled for config in configs):
+        lines.append("curves and comparison in the browser: mlflow ui")
+    return lines

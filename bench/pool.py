@@ -1,0 +1,240 @@
+"""Many runs at once: one fresh process a run, one run a GPU, or a share of the CPUs.
+
+The processes are forked from a server that has imported torch and never touched CUDA, so that a run starts in
+milliseconds and shares no state with another. A run that dies takes nobody with it.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from multiprocessing.connection import Connection, wait
+from multiprocessing.context import ForkServerProcess
+from pathlib import Path
+from typing import Any, Literal
+
+from bench.errors import BenchError, Killed, UserError
+from bench.interrupts import Interrupts
+from bench.progress import Progress
+from bench.results import RunFolder, RunRecord
+
+_KILL_AFTER_S = 30.0  # a run that got SIGTERM may need this long for its checkpoint
+
+
+@dataclass(frozen=True)
+class Job:
+    """One run to do.
+
+    Args:
+        source: path or name of the configuration.
+        overrides: `key=value`, the seed among them.
+        title: what people see.
+        config_hash: of the configuration as it was checked; a file edited meanwhile is noticed.
+        folder: of the run.
+    """
+
+    source: str
+    overrides: tuple[str, ...]
+    title: str
+    config_hash: str
+    folder: Path
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a job ended: a record, or an error in one line."""
+
+    job: Job
+    record: RunRecord | None
+    error: str | None = None
+    exit_code: int = 0
+
+
+@dataclass(frozen=True)
+class Slot:
+    """Where one run at a time has its place: overrides that name device and threads."""
+
+    overrides: tuple[str, ...]
+
+
+def choose_slots(workers: int | Literal["auto"], num_jobs: int) -> list[Slot]:
+    """One slot a GPU; without one, slots that divide the CPUs.
+
+    Args:
+        workers: how many, or `auto`: one a GPU, else one a CPU.
+        num_jobs: more slots than jobs are of no use.
+
+    Raises:
+        UserError: more workers than GPUs.
+    """
+    import torch
+
+    from bench.device import usable_cpus
+
+    num_gpus = torch.cuda.device_count()  # does not create a CUDA context
+    if num_gpus:
+        if workers != "auto" and workers > num_gpus:
+            raise UserError(f"--workers {workers}: this machine has {num_gpus} GPUs, one run takes one")
+        count = min(num_gpus if workers == "auto" else workers, num_jobs)
+        threads = max(1, usable_cpus() // count)
+        return [Slot((f"runtime.device=cuda:{gpu}", f"runtime.threads={threads}")) for gpu in range(count)]
+    cpus = usable_cpus()
+    count = min(cpus if workers == "auto" else workers, num_jobs)
+    return [Slot((f"runtime.threads={max(1, cpus // count)}",))] * count
+
+
+def run_jobs(
+    jobs: Sequence[Job],
+    slots: Sequence[Slot],
+    progress_of: Callable[[Job], Progress],
+    *,
+    resume: bool = False,
+    again: bool = False,
+    on_start: Callable[[Job], None] = lambda job: None,
+    on_end: Callable[[Outcome], None] = lambda outcome: None,
+) -> list[Outcome]:
+    """Do all jobs, as many at a time as there are slots; outcomes in the order of the jobs.
+
+    SIGINT or SIGTERM ends the running ones as KILLED, with a checkpoint, and starts no more.
+
+    Raises:
+        Killed: a signal came; every process has ended.
+    """
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["bench.engine"])
+    waiting = list(jobs)
+    free = list(slots)
+    running: dict[Connection, _Worker] = {}
+    outcomes: dict[Job, Outcome] = {}
+    with Interrupts() as interrupts, interrupts.held(), ExitStack() as cleanup:
+        cleanup.callback(lambda: _end(list(running.values())))
+        while waiting or running:
+            interrupts.check()
+            while waiting and free:
+                worker = _start(context, waiting.pop(0), free.pop(), progress_of, resume=resume, again=again)
+                running[worker.connection] = worker
+                on_start(worker.job)
+            for connection in wait(list(running), timeout=0.5):
+                worker = running[connection]  # type: ignore[index]
+                outcome = worker.receive()
+                if outcome is not None:
+                    del running[connection]  # type: ignore[arg-type]
+                    free.append(worker.slot)
+                    outcomes[worker.job] = outcome
+                    on_end(outcome)
+    return [outcomes[job] for job in jobs]
+
+
+class _Worker:
+    """One process and what it says."""
+
+    def __init__(
+        self, job: Job, slot: Slot, process: ForkServerProcess, connection: Connection, progress: Progress
+    ) -> None:
+        self.job = job
+        self.slot = slot
+        self.process = process
+        self.connection = connection
+        self._progress = progress
+        self._error: tuple[int, str] | None = None
+
+    def receive(self) -> Outcome | None:
+        """Pass one message on; an Outcome when it was the last."""
+        try:
+            kind, *arguments = self.connection.recv()
+        except (EOFError, ConnectionResetError):
+            return self._outcome()
+        if kind == "error":
+            self._error = (arguments[0], arguments[1])
+        else:
+            getattr(self._progress, kind)(*arguments)
+        return None
+
+    def _outcome(self) -> Outcome:
+        self.process.join()
+        self.connection.close()
+        if self._error is not None:
+            return Outcome(self.job, None, self._error[1], self._error[0])
+        if self.process.exitcode != 0:
+            return Outcome(self.job, None, f"its process died ({_exit(self.process.exitcode)})", 1)
+        return Outcome(self.job, RunFolder(self.job.folder).record())
+
+
+def _start(
+    context: multiprocessing.context.ForkServerContext,
+    job: Job,
+    slot: Slot,
+    progress_of: Callable[[Job], Progress],
+    *,
+    resume: bool,
+    again: bool,
+) -> _Worker:
+    receiver, sender = context.Pipe(duplex=False)
+    process = context.Process(target=_work, args=(job, slot, sender, resume, again), name=job.title)
+    process.start()
+    sender.close()  # so that the end of the process is the end of the pipe
+    return _Worker(job, slot, process, receiver, progress_of(job))
+
+
+def _end(workers: list[_Worker]) -> None:
+    for worker in workers:
+        worker.process.terminate()
+    deadline = time.monotonic() + _KILL_AFTER_S
+    for worker in workers:
+        worker.process.join(max(0.0, deadline - time.monotonic()))
+        if worker.process.is_alive():
+            worker.process.kill()
+            worker.process.join()
+
+
+def _exit(code: int | None) -> str:
+    if code is not None and code < 0:
+        return signal.Signals(-code).name
+    return f"exit code {code}"
+
+
+def _work(job: Job, slot: Slot, sender: Connection, resume: bool, again: bool) -> None:
+    """In the new process: do the job, say how it went."""
+    from bench.config import load_config
+    from bench.engine import run
+
+    os.setpgid(0, 0)  # Ctrl-C reaches the parent alone, which then asks every run to end
+    try:
+        config = load_config(job.source, (*job.overrides, *slot.overrides))
+        if config.hash != job.config_hash:
+            raise UserError(f"{job.source}: was edited while its runs were waiting; start them again")
+        run(config, resume=resume, again=again, track=False, progress=_Pipe(sender))
+    except BenchError as error:
+        sender.send(("error", error.exit_code, str(error)))
+    except Killed as error:
+        sender.send(("error", 1, f"killed by {error}"))
+    except Exception as error:
+        sender.send(("error", 1, f"{type(error).__name__}: {error}"))
+        raise  # the traceback is for the log
+
+
+class _Pipe:
+    """Progress that travels to the parent. A parent that is gone asks this run to end, with a checkpoint."""
+
+    def __init__(self, sender: Connection) -> None:
+        self._sender = sender
+
+    def stage(self, text: str) -> None:
+        self._send("stage", text)
+
+    def step(self, step: int, total_steps: int, images_per_s: float, loss: float) -> None:
+        self._send("step", step, total_steps, images_per_s, loss)
+
+    def validation(self, step: int, metrics: Mapping[str, float]) -> None:
+        self._send("validation", step, dict(metrics))
+
+    def _send(self, *message: Any) -> None:
+        try:
+            self._sender.send(message)
+        except BrokenPipeError:
+            os.kill(os.getpid(), signal.SIGTERM)

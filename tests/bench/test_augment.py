@@ -1,0 +1,93 @@
+import numpy as np
+import pytest
+import torch
+
+from bench.data import Augment, standardize
+
+
+def pictures(count: int = 6, size: int = 16) -> torch.Tensor:
+    return torch.from_numpy(np.random.default_rng(0).integers(0, 256, (count, 3, size, size), dtype=np.uint8))
+
+
+ALL = {"flip": True, "shift_px": 2, "rotate_deg": 10.0, "erase": 0.5, "brightness": 0.3}
+
+
+@pytest.mark.parametrize("options", [ALL, {**ALL, "rotate_deg": 0.0}])
+def test_a_share_of_the_batch_gets_what_the_whole_batch_would_give_it(options: dict[str, float]) -> None:
+    images = pictures()
+    whole = Augment(7, **options)(images, 3, 6)
+    shares = [Augment(7, **options)(images[part], 3, 6, part) for part in (slice(0, 2), slice(2, 6))]
+    torch.testing.assert_close(torch.cat(shares), whole, rtol=0, atol=0)
+
+
+def test_seed_and_batch_number_decide_the_draws() -> None:
+    images = pictures()
+    first = Augment(7, **ALL)(images, 3, 6)
+    assert torch.equal(first, Augment(7, **ALL)(images, 3, 6))
+    assert not torch.equal(first, Augment(7, **ALL)(images, 4, 6))
+    assert not torch.equal(first, Augment(8, **ALL)(images, 3, 6))
+
+
+def test_flip_alone_mirrors_about_half_of_the_images_and_changes_nothing_else() -> None:
+    images = pictures(200)
+    flipped = Augment(0, flip=True)(images, 0, 200)
+    same = (flipped == images.float()).flatten(1).all(1)
+    mirrored = (flipped == images.float().flip(-1)).flatten(1).all(1)
+    assert bool((same | mirrored).all())
+    assert 70 < int(mirrored.sum()) < 130
+
+
+def test_shift_moves_whole_pixels_and_repeats_the_border() -> None:
+    images = pictures(50)
+    shifted = Augment(0, flip=False, shift_px=1)(images, 0, 50)
+    padded = torch.nn.functional.pad(images.float(), (1,) * 4, mode="replicate")
+    seen = set()
+    for image, source in zip(shifted, padded, strict=True):
+        found = [
+            (row, column)
+            for row in range(3)
+            for column in range(3)
+            if torch.equal(image, source[:, row : row + 16, column : column + 16])
+        ]
+        assert found
+        seen.update(found)
+    assert len(seen) == 9
+
+
+def test_rotation_by_nothing_is_the_flip_and_shift_path_but_for_rounding() -> None:
+    images = pictures()
+    tiny = Augment(1, flip=True, rotate_deg=1e-6)(images, 0, 6)
+    torch.testing.assert_close(tiny, Augment(1, flip=True)(images, 0, 6), rtol=0, atol=0.05)
+
+
+def test_erasing_puts_one_grey_rectangle_into_the_chosen_share() -> None:
+    images = pictures(300) // 2  # below the grey
+    erased = Augment(0, flip=False, erase=0.25)(images, 0, 300)
+    holes = (erased == 127.5).all(1)
+    assert 45 < int(holes.flatten(1).any(1).sum()) < 105
+    assert torch.equal(erased[~holes[:, None].expand_as(erased)], images.float()[~holes[:, None].expand_as(erased)])
+
+
+def test_the_images_themselves_are_left_as_they_are() -> None:
+    images = pictures().float()
+    before = images.clone()
+    Augment(7, **ALL)(images.to(torch.uint8), 0, 6)
+    assert torch.equal(images, before)
+
+
+def test_fixed_standardisation_is_facenets() -> None:
+    assert standardize(torch.tensor([[[[0.0, 127.5, 255.5]]]]), "fixed").flatten().tolist() == pytest.approx(
+        [-0.99609375, 0.0, 1.0]
+    )
+
+
+def test_per_image_standardisation_is_facenets_prewhiten() -> None:
+    images = pictures()
+    for whitened, image in zip(standardize(images, "per_image"), images.numpy(), strict=True):
+        values = image.astype(np.float64)
+        expected = (values - values.mean()) / max(values.std(), 1 / np.sqrt(values.size))
+        np.testing.assert_allclose(whitened.numpy(), expected, atol=1e-4)
+
+
+def test_a_flat_image_does_not_divide_by_zero() -> None:
+    assert torch.isfinite(standardize(torch.full((1, 3, 8, 8), 9.0), "per_image")).all()
