@@ -1,0 +1,24 @@
+"""Delivery of run folders to MLflow: from the folder alone, in order, each step once, now or later.
+
+The only package that knows MLflow, which is imported when the first store is opened (its import takes two
+seconds), never by `import bench.tracking`.
+"""
+
+from bench.tracking.deliverer import Deliverer
+from bench.tracking.delivery import Delivery, deliver
+from bench.tracking.settings import TrackingSettings
+from bench.tracking.store import StoreUnreachable, TrackingRefused, prepare
+from bench.tracking.sync import SyncResult, close_abandoned, sync
+
+__all__ = [
+    "Deliverer",
+    "Delivery",
+    "StoreUnreachable",
+    "SyncResult",
+    "TrackingRefused",
+    "TrackingSettings",
+    "close_abandoned",
+    "deliver",
+    "prepare",
+    "sync",
+]
