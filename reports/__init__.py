@@ -1,0 +1,1 @@
+"""Reports: records in, markdown and figures out. Needs no engine and never torch."""
