@@ -10,7 +10,7 @@ from typing import Annotated, Any
 from pydantic import ValidationError
 
 from bench.config.layers import COMMAND_LINE, dotted
-from bench.config.options import option_values, options_model
+from bench.config.options import option_name, option_values, options_model
 from bench.config.plugins import Plugin, import_plugin
 from bench.config.rules import shown_value, type_at, violated, wrong_key
 from bench.config.run_config import Component, RunConfig
@@ -73,9 +73,14 @@ class _Checker:
 
     def plugins(self) -> tuple[Plugin, ...]:
         node = child(self.tree, "plugins")
-        entries = node.value if node is not None else ()
+        if node is None:
+            return ()
+        entries = node.value
         if not isinstance(entries, tuple):
-            self.report(("plugins",), "must be a list of Python files, such as [my_losses.py]")
+            self.report(
+                ("plugins",),
+                f"must be a list of Python files, such as [my_losses.py], got {shown_value(plain(node))}",
+            )
             return ()
         found: dict[str, Plugin] = {}
         for index, entry in enumerate(entries):
@@ -149,8 +154,9 @@ class _Checker:
             return model.model_validate(values)
         except ValidationError as error:
             for found in error.errors(include_url=False):
-                path = _data_path(values, found["loc"])
-                value = _value_at(values, path)
+                path = _data_path(values, map(option_name, found["loc"]))
+                by_default = isinstance(values, dict) and path[0] not in values
+                value = found["input"] if by_default else _value_at(values, path)
                 if found["type"] in ("extra_forbidden", "invalid_key"):
                     message = f"unknown key{_known(str(path[0]), types, owner)}"
                 elif found["type"] == "value_error":
@@ -161,7 +167,7 @@ class _Checker:
                     message = violated(annotation, value)
                 else:
                     message = f"{found['msg']}, got {shown_value(value)}"
-                self.report((*at, *path), message)
+                self.report((*at, *path), f"{message}, its default" if by_default else message)
             return None
 
 

@@ -16,8 +16,8 @@ DRAFT = "http://json-schema.org/draft-07/schema#"  # the newest that yaml-langua
 _FILES = {"type": "array", "items": {"type": "string"}}
 _PATH_KEYS: dict[str, Schema] = {
     "extends": {
-        "description": "A file, or a list of files, that this one adds to and changes: relative to this file, or "
-        "shipped (base/rendered.yaml). Changing a section's name replaces the section.",
+        "description": "A file, or a list of files, that this one adds to and changes: relative to this "
+        "file, or shipped (base/rendered.yaml). Changing a section's name replaces the section.",
         "anyOf": [{"type": "string"}, _FILES],
     },
     "plugins": {

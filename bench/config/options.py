@@ -39,6 +39,11 @@ def option_values(section: BaseModel) -> dict[str, Any]:
     }
 
 
+def option_name(field: int | str) -> int | str:
+    """The option that pydantic calls by its field's name when its default is at fault."""
+    return field.removeprefix(_PREFIX) if isinstance(field, str) else field
+
+
 @functools.lru_cache(maxsize=1024)
 def _model(registry: Registry[Any], name: str, factory: Callable[..., Any]) -> type[Section]:
     # `factory` is an argument so that a name that comes to mean another factory misses the cache.

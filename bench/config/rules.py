@@ -43,7 +43,10 @@ def rule(annotation: Any) -> str:
     """
     if get_origin(annotation) is Annotated:
         base, *metadata = get_args(annotation)
-        return f"{rule(base)} {limits(metadata)}".rstrip()
+        words = rule(base)
+        if any(getattr(entry, "min_length", None) for entry in _flat(metadata)):
+            words = f"a non-empty {words.removeprefix('a ')}"
+        return f"{words} {limits(metadata)}".rstrip()
     members = get_args(annotation)
     if _is_union(annotation):
         return " or ".join(rule(member) for member in members)
@@ -70,10 +73,6 @@ def limits(metadata: Iterable[object]) -> str:
             if limit is not None:
                 bounds.append(f"{sign} {limit:g}")
         unit = unit or getattr(entry, "unit", "")
-        if getattr(entry, "min_length", None):
-            bounds.append("not empty")
-        if getattr(entry, "max_length", None):
-            bounds.append(f"at most {getattr(entry, 'max_length', 0)} long")
     return " and ".join(bounds) + (f" ({unit})" if unit else "")
 
 

@@ -40,7 +40,7 @@ class Section(BaseModel):
 class HeadConfig(Section):
     """The keys at the top of a file that are values, not sections."""
 
-    name: str = Field(default="run", min_length=1, max_length=80)
+    name: str = "run"
     """First part of the run folder's name; the file's stem when left out. Not inherited by 'extends'."""
 
     description: str = ""
@@ -52,8 +52,8 @@ class HeadConfig(Section):
     @field_validator("name")
     @classmethod
     def _names_a_folder(cls, name: str) -> str:
-        if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._+-]*", name):
-            raise ValueError("must be letters, digits, '.', '_', '+' or '-' (it names a folder)")
+        if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,79}", name):
+            raise ValueError("must be at most 80 letters, digits, '.', '_', '+' or '-' (it names a folder)")
         return name
 
 

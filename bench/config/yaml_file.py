@@ -152,7 +152,7 @@ def parse_yaml(text: str, file: str, *, line: int | None = None) -> Node:
     except yaml.reader.ReaderError as error:
         # PyYAML gives a position in characters, or in bytes while it guesses the encoding of bytes.
         origin = composer.origin(text.count("\n", 0, error.position))
-        raise ConfigError([f"{origin}: character {error.character!r} is not allowed in YAML"]) from error
+        raise ConfigError([f"{origin}: character U+{error.character:04X} is not allowed in YAML"]) from error
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         origin = composer.origin(mark.line if mark else 0)

@@ -9,11 +9,12 @@ import yaml
 
 from bench.config.yaml_file import Key, Plain, scalar
 
+_BREAKS = frozenset("\r\x85\u2028\u2029")
+
 
 def yaml_document(values: Mapping[str, Plain]) -> str:
     """A file: sections as blocks, lists and mappings of numbers on one line, order kept."""
-    entries: dict[Key, Plain] = {**values}
-    return _dump(entries, flow=False)
+    return _dump(dict(values), flow=False)
 
 
 def yaml_inline(value: Plain) -> str:
@@ -32,9 +33,10 @@ class _Dumper(yaml.SafeDumper):
 
 
 def _text(dumper: _Dumper, text: str) -> yaml.Node:
-    # `1e-3` is text to PyYAML's own resolver and a number to ours.
-    quoted = None if scalar(text) is text or scalar(text) == text else "'"
-    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style=quoted)
+    style = None if scalar(text) == text else "'"  # `1e-3` is text to PyYAML's resolver and a number to ours
+    if _BREAKS.intersection(text):
+        style = '"'  # the other styles fold these into a newline
+    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style=style)
 
 
 def _list(dumper: _Dumper, items: tuple[Plain, ...]) -> yaml.Node:
@@ -54,7 +56,7 @@ _Dumper.add_representer(tuple, _list)
 _Dumper.add_representer(dict, _mapping)
 
 
-def _dump(value: Plain, *, flow: bool) -> str:
+def _dump(value: object, *, flow: bool) -> str:
     text: str = yaml.dump(
         value, Dumper=_Dumper, sort_keys=False, allow_unicode=True, default_flow_style=flow, width=sys.maxsize
     )

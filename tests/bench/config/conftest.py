@@ -18,14 +18,11 @@ VALID = """\
 description: a toy
 data: {name: faces, size_px: 32}
 backbone: {name: tiny, embedding_dim: 16}
-loss:
-  name: center
-  factor: 0.01
+loss: {name: center, factor: 0.01}
 batch: {name: random, size: 8}
 optimizer: {name: sgd, learning_rate: 1e-2}
 schedule: {name: constant}
-train:
-  epochs: 2
+train: {epochs: 2}
 """
 
 
@@ -109,6 +106,12 @@ def components() -> Mapping[str, Registry[Any]]:
         "optimizer": _registry("optimizer", sgd),
         "schedule": _registry("schedule", constant, step),
     }
+
+
+@pytest.fixture
+def valid() -> str:
+    """A configuration of toy components, one section a line."""
+    return VALID
 
 
 @pytest.fixture
