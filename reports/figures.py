@@ -28,7 +28,7 @@ GREY = "#555555"
 
 _SIZE_INCH = (6.4, 4.4)
 _DPI = 150
-_BINS = 80
+_BINS = (10, 80)
 # points of a curve that paper can show; ten million would take minutes to draw
 _POINTS = 4000
 
@@ -149,7 +149,8 @@ def save_distance_histogram(
         raise ValueError(f"distances and same must both be (P,), but got {values.shape} and {genuine.shape}")
     if not np.isfinite(values).all():
         raise ValueError("distances must be finite to be drawn")
-    edges = np.linspace(min(0.0, float(values.min())), float(values.max()) or 1.0, _BINS + 1)
+    bins = int(np.clip(np.sqrt(len(values)), *_BINS))
+    edges = np.linspace(min(0.0, float(values.min())), float(values.max()) or 1.0, bins + 1)
     kinds = (("genuine", genuine, COLORS[0], "-", "////"), ("impostor", ~genuine, COLORS[1], "--", "...."))
 
     def draw(axes: Axes) -> None:

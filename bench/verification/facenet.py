@@ -61,42 +61,94 @@ class FoldFigures:
     val: tuple[FoldVal, ...]
 
 
-def fold_figures(pairs: Pairs, fars: tuple[float, ...]) -> FoldFigures:
-    """Test every fold at thresholds chosen on the other folds.
+class Grid:
+    """Pairs with their places on the grid found, so that figures can be taken again under other weights.
 
-    Accuracy: the threshold of ACCURACY_GRID with most correct training pairs, the first on ties. VAL: where
-    the training FAR, interpolated linearly over VAL_GRID, is the target; of several thresholds with one FAR
-    the last bounds the interpolation from the left and the first from the right, which is what SciPy's
-    "slinear" did before it refused such input; 0.0 where the target is not reached.
+    Args:
+        pairs: the protocol's pairs.
     """
-    accuracy, threshold = np.empty(pairs.num_folds), np.empty(pairs.num_folds)
-    val_threshold = np.empty((len(fars), pairs.num_folds))
-    unreached: list[list[int]] = [[] for _ in fars]
-    for folds, test, training in _accepted(pairs):
-        accuracy[folds], threshold[folds] = _best_accuracy(test, training)
-        for fold, accepted in zip(folds, training[:, 0], strict=True):
-            num_impostor = accepted[-1]
-            if not num_impostor:
-                val_threshold[:, fold] = np.nan
-                continue
-            training_far = accepted[_VAL_AT] / num_impostor
-            for index, far in enumerate(fars):
-                if training_far[-1] >= far:
-                    val_threshold[index, fold] = np.interp(far, training_far, VAL_GRID)
-                else:
-                    val_threshold[index, fold] = 0.0
-                    unreached[index].append(int(fold))
-    val = (
-        FoldVal(chosen, *_accepted_shares(pairs, chosen), tuple(folds))
-        for chosen, folds in zip(val_threshold, unreached, strict=True)
-    )
-    return FoldFigures(accuracy, threshold, tuple(val))
 
+    def __init__(self, pairs: Pairs) -> None:
+        self.pairs = pairs
+        rows = np.atleast_2d(pairs.distances)
+        self._places = np.stack([_places(row) for row in rows])
 
-def accepted_at(pairs: Pairs, threshold: Floats) -> npt.NDArray[np.bool_]:
-    """(P,): is each pair accepted at the threshold (F,) of its own fold? Never at a threshold of nan."""
-    accepted: npt.NDArray[np.bool_] = pairs.tested() < threshold[pairs.fold]
-    return accepted
+    def figures(self, fars: tuple[float, ...], weights: Counts | None = None) -> FoldFigures:
+        """Test every fold at thresholds chosen on the other folds.
+
+        Accuracy: the threshold of ACCURACY_GRID with most correct training pairs, the first on ties. VAL:
+        where the training FAR, interpolated linearly over VAL_GRID, is the target; of several thresholds with
+        one FAR the last bounds the interpolation from the left and the first from the right, which is what
+        SciPy's "slinear" did before it refused such input; 0.0 where the target is not reached.
+
+        Args:
+            fars: false accept rates to take VAL at.
+            weights: (P,) how often each pair counts, 0 or more; once each when left out.
+        """
+        pairs = self.pairs
+        accuracy, threshold = np.empty(pairs.num_folds), np.empty(pairs.num_folds)
+        val_threshold = np.empty((len(fars), pairs.num_folds))
+        unreached: list[list[int]] = [[] for _ in fars]
+        for folds, test, training in self._accepted(weights):
+            accuracy[folds], threshold[folds] = _best_accuracy(test, training)
+            for fold, accepted in zip(folds, training[:, 0], strict=True):
+                num_impostor = accepted[-1]
+                if not num_impostor:
+                    val_threshold[:, fold] = np.nan
+                    continue
+                training_far = accepted[_VAL_AT] / num_impostor
+                for index, far in enumerate(fars):
+                    if training_far[-1] >= far:
+                        val_threshold[index, fold] = np.interp(far, training_far, VAL_GRID)
+                    else:
+                        val_threshold[index, fold] = 0.0
+                        unreached[index].append(int(fold))
+        val = (
+            FoldVal(chosen, *self._accepted_shares(chosen, weights), tuple(folds))
+            for chosen, folds in zip(val_threshold, unreached, strict=True)
+        )
+        return FoldFigures(accuracy, threshold, tuple(val))
+
+    def _accepted(self, weights: Counts | None) -> Iterator[tuple[Counts, Counts, Counts]]:
+        """Number of accepted pairs at every edge: some folds (B,), test and training counts (B, 2, E + 1).
+
+        Axis 1 is impostor, genuine; the last count is of all pairs.
+        """
+        pairs = self.pairs
+        if len(self._places) > 1:
+            for fold, places in enumerate(self._places):
+                counts = _count(places, pairs.same, (pairs.fold == fold).astype(np.intp), 2, weights)
+                yield np.array([fold]), counts[1:], counts[:1]
+            return
+        (places,) = self._places
+        if pairs.num_folds <= _FOLDS:
+            test = _count(places, pairs.same, pairs.fold, pairs.num_folds, weights)
+            yield np.arange(pairs.num_folds), test, test.sum(axis=0) - test
+            return
+        total = _count(places, pairs.same, np.zeros_like(pairs.fold), 1, weights)
+        for first in range(0, pairs.num_folds, _FOLDS):
+            folds = np.arange(first, min(first + _FOLDS, pairs.num_folds))
+            members = (pairs.fold >= first) & (pairs.fold < first + len(folds))
+            weight = None if weights is None else weights[members]
+            group = pairs.fold[members] - first
+            test = _count(places[members], pairs.same[members], group, len(folds), weight)
+            yield folds, test, total - test
+
+    def _accepted_shares(self, threshold: Floats, weights: Counts | None) -> tuple[Floats, Floats]:
+        """VAL and FAR (F,) of every fold at its own threshold; nan where undefined."""
+        pairs, distances = self.pairs, self.pairs.tested()
+        cells = 2 * pairs.num_folds
+        total, accepted = np.zeros(cells, dtype=np.int64), np.zeros(cells, dtype=np.int64)
+        for part in _parts(len(distances)):
+            cell = 2 * pairs.fold[part] + pairs.same[part]
+            weight = np.ones(len(cell)) if weights is None else weights[part]
+            inside = distances[part] < threshold[pairs.fold[part]]
+            total += np.bincount(cell, weight, cells).astype(np.int64)
+            accepted += np.bincount(cell, weight * inside, cells).astype(np.int64)
+        share = np.full((pairs.num_folds, 2), np.nan)
+        defined = (total > 0).reshape(-1, 2) & ~np.isnan(threshold)[:, None]
+        np.divide(accepted.reshape(-1, 2), total.reshape(-1, 2), out=share, where=defined)
+        return share[:, 1], share[:, 0]
 
 
 def _best_accuracy(test: Counts, training: Counts) -> tuple[Floats, Floats]:
@@ -106,58 +158,35 @@ def _best_accuracy(test: Counts, training: Counts) -> tuple[Floats, Floats]:
     fold, place = np.arange(len(best)), _ACCURACY_AT[best]
     impostor, genuine = test[:, 0, -1], test[:, 1, -1]
     test_correct = test[fold, 1, place] + impostor - test[fold, 0, place]
-    return test_correct / (genuine + impostor), ACCURACY_GRID[best]
-
-
-def _accepted_shares(pairs: Pairs, threshold: Floats) -> tuple[Floats, Floats]:
-    """VAL and FAR (F,) of every fold at its own threshold; nan where undefined."""
-    kind = 2 * pairs.fold + pairs.same
-    sizes = np.bincount(kind, minlength=2 * pairs.num_folds).reshape(-1, 2)
-    accepted = np.bincount(kind[accepted_at(pairs, threshold)], minlength=2 * pairs.num_folds).reshape(-1, 2)
-    share = np.full(sizes.shape, np.nan)
-    np.divide(accepted, sizes, out=share, where=(sizes > 0) & ~np.isnan(threshold)[:, None])
-    return share[:, 1], share[:, 0]
-
-
-def _accepted(pairs: Pairs) -> Iterator[tuple[Counts, Counts, Counts]]:
-    """Number of accepted pairs at every edge: some folds (B,), their test and training counts (B, 2, E + 1).
-
-    Axis 1 is impostor, genuine; the last count is of all pairs.
-    """
-    if pairs.distances.ndim == 2:
-        for fold, row in enumerate(pairs.distances):
-            counts = _count(_places(row), pairs.same, (pairs.fold == fold).astype(np.intp), 2)
-            yield np.array([fold]), counts[1:], counts[:1]
-        return
-    places = _places(pairs.distances)
-    total = _count(places, pairs.same, np.zeros_like(pairs.fold), 1)
-    for first in range(0, pairs.num_folds, _FOLDS):
-        folds = np.arange(first, min(first + _FOLDS, pairs.num_folds))
-        if len(folds) == pairs.num_folds:
-            test = _count(places, pairs.same, pairs.fold, len(folds))
-        else:
-            of_block = (pairs.fold >= first) & (pairs.fold < first + len(folds))
-            test = _count(places[of_block], pairs.same[of_block], pairs.fold[of_block] - first, len(folds))
-        yield folds, test, total - test
+    accuracy = np.full(len(best), np.nan)
+    np.divide(test_correct, genuine + impostor, out=accuracy, where=genuine + impostor > 0)
+    return accuracy, ACCURACY_GRID[best]
 
 
 def _places(distances: Floats) -> npt.NDArray[np.uint16]:
     """How many edges are <= each distance: the pair is accepted at edge k exactly when that is <= k."""
     places = np.empty(len(distances), dtype=np.uint16)
-    for start in range(0, len(distances), _CHUNK):
-        part = slice(start, start + _CHUNK)
+    for part in _parts(len(distances)):
         places[part] = np.searchsorted(_EDGES, distances[part], side="right")
     return places
 
 
 def _count(
-    places: npt.NDArray[np.uint16], same: npt.NDArray[np.bool_], group: npt.NDArray[np.intp], num_groups: int
+    places: npt.NDArray[np.uint16],
+    same: npt.NDArray[np.bool_],
+    group: npt.NDArray[np.intp],
+    num_groups: int,
+    weights: Counts | None,
 ) -> Counts:
     """(groups, 2, E + 1): pairs of each kind accepted at each edge, and in all."""
     shape = (num_groups, 2, len(_EDGES) + 1)
     counts = np.zeros(shape, dtype=np.int64)
-    for start in range(0, len(places), _CHUNK):
-        part = slice(start, start + _CHUNK)
+    for part in _parts(len(places)):
         cell = (2 * group[part] + same[part]) * shape[-1] + places[part]
-        counts += np.bincount(cell, minlength=counts.size).reshape(shape)
+        weight = None if weights is None else weights[part]
+        counts += np.bincount(cell, weight, counts.size).astype(np.int64, copy=False).reshape(shape)
     return np.cumsum(counts, axis=-1, out=counts)
+
+
+def _parts(size: int) -> Iterator[slice]:
+    return (slice(start, start + _CHUNK) for start in range(0, size, _CHUNK))

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from bench.verification.exact import Sorted, auc_of, eer_of, val_at_far_of
-from bench.verification.facenet import FoldVal, fold_figures
+from bench.verification.facenet import FoldVal, Grid
 from bench.verification.pairs import check_fars, check_pairs, far_key
 
 
@@ -51,7 +51,7 @@ def verify(
       0.01) that is best on the other folds, the first on ties. `accuracy_std`: standard deviation over folds
       (ddof 0, facenet's +-). `accuracy_se`: standard error of the mean (ddof 1, over sqrt F; LFW's +-).
       `best_threshold`: mean of the folds' thresholds.
-    * `val_at_far_X`: mean VAL over folds by facenet's rule (`fold_figures`); `val_std` and `far`: its
+    * `val_at_far_X`: mean VAL over folds by facenet's rule (`facenet.Grid`); `val_std` and `far`: its
       standard deviation (ddof 0) and mean test FAR, of the first of `fars`; of the others
       `val_std_at_far_X`, `far_at_far_X`.
     * `val_exact_at_far_X`: VAL at the largest threshold with at most floor(X * impostors) false accepts,
@@ -87,7 +87,7 @@ def verify(
     pairs = check_pairs(distances, same, fold)
     num_genuine = int(np.count_nonzero(pairs.same))
     num_impostor = len(pairs.same) - num_genuine
-    by_fold = fold_figures(pairs, fars)
+    by_fold = Grid(pairs).figures(fars)
     in_order = Sorted.of(pairs.tested(), pairs.same)
     one_kind = in_order.missing()
 

@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 
 from bench.verification import far_key, pair_distances, verify
-from bench.verification.facenet import fold_figures
+from bench.verification.facenet import Grid
 from bench.verification.pairs import check_pairs
 
 GOLDEN = json.loads((Path(__file__).parent / "facenet_scipy_1_8_1.json").read_text())["cases"]
@@ -92,5 +92,5 @@ def test_interpolated_thresholds_equal_scipys_up_to_rounding(index: int) -> None
     left, right, same, fold = _pairs(index, CASES[index])
     pairs = check_pairs(pair_distances(left, right), same, fold)
     for far, published in GOLDEN[index]["val"].items():
-        (val,) = fold_figures(pairs, (float(far),)).val
+        (val,) = Grid(pairs).figures((float(far),)).val
         np.testing.assert_allclose(val.threshold, published["threshold"], rtol=0, atol=1e-15)
