@@ -1,4 +1,4 @@
-"""Which registry fills which section. Importing this imports torch."""
+"""Which registry fills which section. Importing this imports every loss, backbone and data set."""
 
 from __future__ import annotations
 

@@ -37,7 +37,7 @@ def json_schema(components: Mapping[str, Registry[Any]] | None = None) -> Schema
         components: section -> registry, in place of the registered losses, backbones and so on.
     """
     if components is None:
-        from bench.config.components import COMPONENTS  # imports torch
+        from bench.config.components import COMPONENTS  # imports every backbone and data set
 
         components = COMPONENTS
     sections = {name: _component(name, components[name]) for name in COMPONENT_SECTIONS}

@@ -32,7 +32,7 @@ def load_config(
         ConfigError: everything wrong with it, one line each.
     """
     if components is None:
-        from bench.config.components import COMPONENTS  # imports torch; reading configs/ alone does not
+        from bench.config.components import COMPONENTS  # imports every backbone and data set
 
         components = COMPONENTS
     path = find_config(source)

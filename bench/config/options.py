@@ -57,7 +57,7 @@ def _model(registry: Registry[Any], name: str, factory: Callable[..., Any]) -> t
             field = Field(default=default, alias=option, description=description or None)
             fields[_PREFIX + option] = (bounded(annotation), field)
         return create_model(_class_name(registry.kind, name), __base__=Section, **fields)
-    except (PydanticUserError, NameError, TypeError) as error:
+    except (PydanticUserError, NameError, AttributeError, TypeError, SyntaxError) as error:
         reason = str(error).partition("\n")[0]
         raise UserError(
             f"{registry.kind} '{name}': an option has a type no file can give: {reason}"
@@ -69,6 +69,8 @@ def bounded(annotation: Any) -> Any:
     origin, members = get_origin(annotation), get_args(annotation)
     if origin is Annotated:
         base, *metadata = members
+        if base not in (int, float) and any(isinstance(entry, Bounds) for entry in metadata):
+            raise TypeError(f"limits on {base.__name__ if isinstance(base, type) else base}, no number")
         return Annotated[(bounded(base), *(_field(entry) for entry in metadata))]
     if origin in (Union, types.UnionType):
         return functools.reduce(lambda left, right: left | right, map(bounded, members))

@@ -127,6 +127,11 @@ class Explained(NamedTuple):
     value: Scalar
     origin: str
 
+    @property
+    def text(self) -> str:
+        """The value as a file would spell it: `null`, `true`, `1.0e-05`."""
+        return self.value if isinstance(self.value, str) else yaml_inline(self.value)
+
 
 def explain(config: RunConfig) -> list[Explained]:
     """Every value with its origin: `file:line`, `command line` or `default`."""

@@ -1,4 +1,4 @@
-"""Toy components, so that these tests need neither torch nor the real losses."""
+"""Toy components, so that these tests depend on no real loss or backbone."""
 
 from __future__ import annotations
 

@@ -125,6 +125,15 @@ def test_each_value_says_where_it_comes_from(load: Load) -> None:
     assert rows.keys() == config.flat().keys()
 
 
+def test_explained_values_are_spelled_as_in_a_file(load: Load) -> None:
+    texts = {row.path: row.text for row in explain(load())}
+
+    assert texts["train.clip_norm"] == "null"
+    assert texts["augment.flip"] == "true"
+    assert texts["loss.name"] == "center"
+    assert texts["evaluate.fars"] == "[0.001]"
+
+
 @pytest.mark.parametrize(
     ("override", "message"),
     [

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import pytest
 
 from bench.config import RunConfig, load_config
 from bench.errors import ConfigError
 from losses.registry import Registry
-from losses.types import Positive
+from losses.types import Bounds, Positive
 
 Load = Callable[..., RunConfig]
 
@@ -152,19 +152,48 @@ def test_long_values_are_cut_and_secrets_left_out(load: Load) -> None:
     )
 
 
+def of_registry_type(*, inner: Registry[Any] | None = None) -> None:
+    """Takes what YAML has not."""
+
+
+def of_unknown_type(*, inner: Nowhere = 3) -> None:  # type: ignore[name-defined]  # noqa: F821
+    """Its author forgot an import."""
+
+
+def with_limits_on_text(*, inner: Annotated[str, Bounds(gt=0)] = "x") -> None:
+    """Its author mixed two types up."""
+
+
+def with_an_option_called_name(*, name: str = "x") -> None:
+    """Hides the key that chose it."""
+
+
+@pytest.mark.parametrize(
+    ("factory", "problem"),
+    [
+        (
+            of_registry_type,
+            "an option has a type no file can give: Unable to generate pydantic-core schema for",
+        ),
+        (of_unknown_type, "an option has a type no file can give: name 'Nowhere' is not defined"),
+        (
+            with_limits_on_text,
+            "an option has a type no file can give: limits on str, no number",
+        ),
+        (with_an_option_called_name, "an option cannot be called 'name'; rename it"),
+    ],
+)
 def test_an_option_that_no_file_could_give_blames_the_component(
-    folder: Path, components: Mapping[str, Registry[Any]]
+    folder: Path, components: Mapping[str, Registry[Any]], factory: Callable[..., None], problem: str
 ) -> None:
     losses: Registry[Any] = Registry("loss")
+    losses.register(factory)
 
-    @losses.register
-    def odd(*, inner: Registry[Any] | None = None) -> None:
-        """Takes what YAML has not."""
+    with pytest.raises(ConfigError) as caught:
+        load_config("toy.yaml", [f"loss.name={factory.__name__}"], components={**components, "loss": losses})
 
-    with pytest.raises(
-        ConfigError, match=r"^loss\.name: loss 'odd': an option has a type no file can give: "
-    ):
-        load_config("toy.yaml", ["loss.name=odd"], components={**components, "loss": losses})
+    assert len(caught.value.problems) == 1
+    assert caught.value.problems[0].startswith(f"loss.name: loss '{factory.__name__}': {problem}")
 
 
 def test_a_default_outside_its_own_limits_is_reported(
