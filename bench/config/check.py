@@ -125,8 +125,9 @@ class _Checker:
             return None
         name = values.get("name")
         if not isinstance(name, str) or len(name) > 100:
-            got = f", got {shown_value(name)}" if "name" in values else ""
-            self.report((section, "name"), f"must name a {registry.kind}: {_listed(registry.names())}{got}")
+            names = _listed(registry.names())
+            given = f"must be one of {names}, got {shown_value(name)}"
+            self.report((section, "name"), given if "name" in values else f"missing; one of {names}")
             return None
         try:
             model = options_model(registry, name)

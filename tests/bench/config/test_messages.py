@@ -98,8 +98,8 @@ def test_problems_of_a_parent_name_the_parent(load: Load, folder: Path) -> None:
 @pytest.mark.parametrize(
     ("line", "problem"),
     [
-        ("loss: {factor: 0.1}", "loss.name: must name a loss: center, triplet"),
-        ("loss: {name: 5}", "loss.name: must name a loss: center, triplet, got 5"),
+        ("loss: {factor: 0.1}", "loss.name: missing; one of center, triplet"),
+        ("loss: {name: 5}", "loss.name: must be one of center, triplet, got 5"),
         ("loss: {name: xyz}", "loss.name: unknown loss 'xyz'; there are center, triplet"),
         ("loss: [center]", "loss: must be a section with a name (center, triplet), got [center]"),
         ("loss:", "loss: must be a section with a name (center, triplet), got null"),

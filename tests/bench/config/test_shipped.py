@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from bench.config import load_config, shipped_configs
+from bench.config import shipped, shipped_configs
 from bench.config.layers import read_layers
 from bench.config.shipped import find_config, shipped_folder
 from bench.config.yaml_file import child
 from bench.errors import UserError
-from losses.registry import Registry
 
 
 def test_every_shipped_config_has_a_description_and_every_fragment_is_hidden() -> None:
@@ -77,10 +74,25 @@ def test_names_that_no_file_can_have_are_not_found(source: str) -> None:
         find_config(source)
 
 
-def test_a_config_in_a_checkout_is_found_by_an_installed_package_too(
-    folder: Path, components: Mapping[str, Registry[Any]]
+def test_an_installed_package_finds_the_configs_inside_itself(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert load_config(folder / "toy.yaml", components=components).name == "toy"
+    (tmp_path / "bench" / "_configs" / "facenet").mkdir(parents=True)
+    (tmp_path / "bench" / "_configs" / "facenet" / "center.yaml").write_text("description: full size\n")
+    monkeypatch.setattr(shipped, "_PACKAGE", tmp_path / "bench")
+
+    assert shipped_configs() == {"facenet/center": "full size"}
+    assert find_config("facenet/center") == tmp_path / "bench" / "_configs" / "facenet" / "center.yaml"
+
+
+def test_a_damaged_shipped_file_is_listed_with_its_problem(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "configs").mkdir()
+    (tmp_path / "configs" / "bad.yaml").write_text("a: 1\na: 2\n")
+    monkeypatch.setattr(shipped, "_PACKAGE", tmp_path / "bench")
+
+    assert shipped_configs()["bad"].endswith("bad.yaml:2: duplicate key 'a' (first on line 1)")
 
 
 @pytest.mark.parametrize("name", sorted(shipped_configs()))
