@@ -160,6 +160,53 @@ def _excess(pairs: Sorted, distance: np.float64, side: str) -> int:
     return false_accepts * num_genuine - (num_genuine - accepted) * num_impostor
 
 
+def d_prime(distances: npt.ArrayLike, same: npt.ArrayLike) -> float:
+    """d': how many standard deviations lie between the mean impostor and the mean genuine distance.
+
+    d' = (mean_impostor - mean_genuine) / sqrt((variance_impostor + variance_genuine) / 2), variances with
+    ddof 1. Higher is better, 0 is chance; it sums up the middle of two bell curves and says little about
+    small FARs. nan with fewer than two pairs of a kind, or when all distances of each kind are one.
+
+    Raises:
+        ValueError: malformed distances or `same`.
+
+    Source: J. Daugman, Biometric decision landscapes, Cambridge TR 482, 2000 ("decidability").
+
+    >>> d_prime([0.0, 2.0, 4.0, 6.0], [True, True, False, False]) == 4 / 2**0.5
+    True
+    """
+    return d_prime_of(Sorted.of(distances, same))
+
+
+def d_prime_of(pairs: Sorted) -> float:
+    """`d_prime` of distances that are sorted already."""
+    if min(len(pairs.genuine), len(pairs.impostor)) < 2:
+        return np.nan
+    spread = np.sqrt((np.var(pairs.genuine, ddof=1) + np.var(pairs.impostor, ddof=1)) / 2)
+    gap = np.mean(pairs.impostor) - np.mean(pairs.genuine)
+    return float(gap / spread) if spread else np.nan
+
+
+def det(distances: npt.ArrayLike, same: npt.ArrayLike) -> tuple[Floats, Floats, Floats]:
+    """Detection error tradeoff: what the ROC shows, as two errors to be drawn on normal deviates.
+
+    Returns:
+        far, frr, threshold: threshold ascends, so FAR does and the false reject rate 1 - VAL falls; the same
+        points as `roc`.
+
+    Raises:
+        ValueError: malformed distances or `same`.
+
+    Source: A. Martin et al., The DET curve in assessment of detection task performance, Eurospeech 1997.
+
+    >>> far, frr, threshold = det([0.1, 0.4, 0.3, 0.9], [True, True, False, False])
+    >>> frr.tolist()
+    [1.0, 0.5, 0.5, 0.0, 0.0]
+    """
+    far, val, threshold = roc(distances, same)
+    return far, 1.0 - val, threshold
+
+
 def roc(distances: npt.ArrayLike, same: npt.ArrayLike) -> tuple[Floats, Floats, Floats]:
     """The exact ROC, one point for each different distance.
 

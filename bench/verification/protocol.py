@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from bench.verification.exact import Sorted, auc_of, eer_of, val_at_far_of
 from bench.verification.facenet import FoldVal, Grid
-from bench.verification.pairs import check_fars, check_pairs, far_key
+from bench.verification.pairs import check_fars, check_pairs, far_key, far_warning
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +27,7 @@ class Verification:
         reasons: metric -> why it is nan, or what to know before reading it.
         num_genuine: pairs of one person.
         num_impostor: pairs of two.
+        warnings: FAR -> why the impostor pairs are too few to tell it.
     """
 
     metrics: Mapping[str, float]
@@ -37,6 +38,7 @@ class Verification:
     reasons: Mapping[str, str]
     num_genuine: int
     num_impostor: int
+    warnings: Mapping[str, str]
 
 
 def verify(
@@ -128,6 +130,7 @@ def verify(
         reasons,
         num_genuine,
         num_impostor,
+        {far_key(far): warning for far in fars if (warning := far_warning(far, num_impostor))},
     )
 
 

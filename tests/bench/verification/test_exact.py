@@ -6,9 +6,9 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
-from sklearn.metrics import roc_auc_score, roc_curve
+from sklearn.metrics import det_curve, roc_auc_score, roc_curve
 
-from bench.verification import auc, eer, roc, val_at_far
+from bench.verification import auc, d_prime, det, eer, roc, val_at_far
 
 
 def _pairs(seed: int, decimals: int | None = None) -> tuple[np.ndarray, np.ndarray]:
@@ -119,3 +119,25 @@ def test_pieces_of_a_large_input_add_up(monkeypatch: pytest.MonkeyPatch) -> None
 def test_anything_but_a_row_of_distances_is_refused(figure, distances) -> None:
     with pytest.raises(ValueError, match=r"distances must have shape \(P,\) with P > 0"):
         figure(distances, [True, False])
+
+
+def test_d_prime_is_the_gap_in_pooled_deviations() -> None:
+    distances, same = _pairs(5)
+    genuine, impostor = distances[same], distances[~same]
+    pooled = np.sqrt((genuine.std(ddof=1) ** 2 + impostor.std(ddof=1) ** 2) / 2)
+    assert d_prime(distances, same) == pytest.approx((impostor.mean() - genuine.mean()) / pooled)
+    assert d_prime(distances, ~same) == pytest.approx(-d_prime(distances, same))
+
+
+def test_d_prime_of_nothing_to_spread_is_nan() -> None:
+    assert np.isnan(d_prime([0.1, 0.2, 0.3], [True, False, False]))
+    assert np.isnan(d_prime([0.1, 0.1, 0.3, 0.3], [True, True, False, False]))
+
+
+@pytest.mark.parametrize(("seed", "decimals"), RANDOM[:8])
+def test_det_equals_scikit_learn(seed: int, decimals: int | None) -> None:
+    distances, same = _pairs(seed, decimals)
+    far, frr, _ = det(distances, same)
+    expected = {tuple(point) for point in np.round(np.stack(det_curve(same, -distances)[:2], 1), 12).tolist()}
+    # scikit-learn leaves out the ends where one error no longer falls
+    assert expected <= {tuple(point) for point in np.round(np.stack([far, frr], 1), 12).tolist()}
