@@ -35,8 +35,8 @@ def cached(
 ) -> dict[str, Any]:
     """Make sure that `folder` holds what `build` makes from `parameters`, and return its manifest.
 
-    One process builds, in a temporary folder that takes its name only when every byte is on the disk; others wait.
-    A folder that is damaged, or that comes from other parameters, is named in the log and built again.
+    One process builds, in a temporary folder that takes its name only when every byte is on the disk; others
+    wait. A folder that is damaged, or that comes from other parameters, is named in the log and built again.
 
     Args:
         folder: where the files lie; its name should be unique for `parameters`.
@@ -61,7 +61,7 @@ def cached(
             if folder.exists():
                 logger.warning("data.cache: %s: %s; making it again", folder, problem)
                 shutil.rmtree(folder)
-            # Holding the lock, whatever lies here under a temporary name was left by a process that was killed.
+            # This process holds the lock: what has a temporary name here was left by one that was killed.
             for leftover in folder.parent.glob(f".{folder.name}-*"):
                 shutil.rmtree(leftover, ignore_errors=True)
             _build(folder, parameters, build, num_bytes)

@@ -130,7 +130,8 @@ def _read_pair(path: Path, number: int, line: str, fold: int, *, genuine: bool) 
     if len(words) != wanted or not all(words):
         kind = "a genuine" if genuine else "an impostor"
         raise UserError(
-            f"{path}:{number}: {kind} pair ({form}) must stand here, but there are {len(words)} columns: {line!r}"
+            f"{path}:{number}: {kind} pair ({form}) must stand here, "
+            f"but there are {len(words)} columns: {line!r}"
         )
     left = words[0], _image_number(path, number, words[1])
     right = words[0 if genuine else 2], _image_number(path, number, words[-1])

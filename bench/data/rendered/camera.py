@@ -23,7 +23,11 @@ def develop(p: Parameters, picture: list[Tensor], noise: Tensor) -> Tensor:
     for index, channel in enumerate((red, green, blue)):
         value = grey + p["saturation"] * (channel - grey)
         value = _blur(value, p["blur"], max(1, round(size / 64)))
-        value = _compress(value, p["compress"] if index == 1 else 1.6 * p["compress"])
+        # Green carries most of the brightness; the others lose more detail, as colour does in JPEG.
+        step = p["compress"] * (1.0 if index == 1 else 1.6)
+        chosen = step[:, 0, 0].nonzero()[:, 0]
+        if len(chosen):
+            value[chosen] = _compress(value[chosen], step[chosen])
         value += p["noise"] * noise[:, index]
         value = (value - 0.45) * p["contrast"] + 0.45
         value.clamp_(0.0, 1.0)

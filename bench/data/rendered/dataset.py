@@ -54,7 +54,7 @@ def rendered(
         identities: people to train on.
         images_per_identity: pictures of each of them.
         size_px: height and width.
-        difficulty: strength of pose, light, expression, occlusion and camera; 1 is calibrated, 0 is a passport photo.
+        difficulty: strength of pose, light, expression, occlusion and camera; 0 is a passport photo.
         test_pairs: genuine pairs in each of the ten test folds, and as many impostor pairs.
         validation_pairs: the same for the validation folds.
 
@@ -130,7 +130,7 @@ class Plan:
     @property
     def num_images(self) -> int:
         """Pictures in all splits."""
-        return self.rows(Split.TEST).stop
+        return sum(self.people(split) * self.images_each(split) for split in Split)
 
     @property
     def num_bytes(self) -> int:

@@ -15,6 +15,7 @@ from bench.data.rendered.geometry import (
     colour,
     inside,
     paint,
+    present,
     ramp,
     slopes,
     wave,
@@ -45,14 +46,31 @@ class Mouth:
     scale: Tensor
 
 
-def nose_coordinates(p: Parameters, view: View) -> tuple[Tensor, Tensor, Tensor]:
-    """U and v on the nose, which sticks out and so moves more than the face when the head turns; 0..1 along it."""
+@dataclass(frozen=True)
+class Nose:
+    """Coordinates on the nose, which sticks out and so moves more than the face when the head turns.
+
+    Args:
+        u: across, 0 on its ridge.
+        v: down.
+        along: 0 between the eyes, 1 at the tip.
+        side: |u|.
+    """
+
+    u: Tensor
+    v: Tensor
+    along: Tensor
+    side: Tensor
+
+
+def nose_lines(p: Parameters, view: View) -> Nose:
+    """Where the nose is under the picture's pose."""
     start = p["eye_y"] - 0.04
     along = ((view.v - start) / (p["nose_y"] - start)).clamp_(0.0, 1.15)
     out = p["bridge"] + (p["tip"] - p["bridge"]) * along * along
     u = view.u - out * p["sin_yaw"] - p["nose_skew"] * along
     v = view.v + out * p["sin_pitch"]
-    return u, v, along
+    return Nose(u, v, along, u.abs())
 
 
 def mouth_lines(p: Parameters, view: View) -> Mouth:
@@ -74,10 +92,10 @@ def mouth_lines(p: Parameters, view: View) -> Mouth:
     return Mouth(x, y, arch, upper, lower, gap, scale)
 
 
-def relief(p: Parameters, view: View, mouth: Mouth) -> Tensor:
+def relief(p: Parameters, view: View, nose: Nose, mouth: Mouth) -> Tensor:
     """Height of nose, brows, cheeks, lips, folds over the head's ellipsoid, plus the ellipsoid."""
     u, v, mirrored = view.u, view.v, view.mirrored
-    nose_u, nose_v, along = nose_coordinates(p, view)
+    nose_u, nose_v, along = nose.u, nose.v, nose.along
     nose_y = p["nose_y"]
 
     wide = p["bridge_w"] + (p["nose_w"] * 0.92 - p["bridge_w"]) * along * along
@@ -86,7 +104,7 @@ def relief(p: Parameters, view: View, mouth: Mouth) -> Tensor:
     below = (nose_y + 0.09 - nose_v) * 9.0
     height = view.z + crest * bump(nose_u / wide) * ramp(below)
     height += p["tip"] * 0.30 * bump(nose_u / p["tip_w"], (nose_v - nose_y + p["upturn"]) * 9.0)
-    nose_side = nose_u.abs() - p["nose_w"] * 0.72
+    nose_side = nose.side - p["nose_w"] * 0.72
     height += p["ala"] * bump(nose_side * 15.0, (nose_v - nose_y - 0.005) * 12.0)
 
     eye_u, eye_v = mirrored - p["eye_x"], v - p["eye_y"]
@@ -118,9 +136,10 @@ def relief(p: Parameters, view: View, mouth: Mouth) -> Tensor:
     middle = (nose_y + p["mouth_y"]) * 0.5
     height -= p["philtrum"] * bump(mouth.x * mouth.scale * 24.0, (v - middle) * 8.0)
 
-    forehead = bump(u * 2.1, (v + 0.48) * 4.2)
-    lines = p["forehead_lines"] * (0.012 + 0.12 * p["raise"].clamp(min=0.0))
-    height += lines * forehead * wave(v * p["forehead_frequency"] + 0.35 * u * u)
+    if present(p["forehead_lines"]):
+        forehead = bump(u * 2.1, (v + 0.48) * 4.2)
+        lines = p["forehead_lines"] * (0.012 + 0.12 * p["raise"].clamp(min=0.0))
+        height += lines * forehead * wave(v * p["forehead_frequency"] + 0.35 * u * u)
     frown = p["frown_lines"] + 6.0 * p["frown"].clamp(min=0.0)
     height -= 0.022 * frown * bump((mirrored - 0.05) * 26.0, (v - p["brow_y"] - 0.02) * 8.0)
     return height
@@ -148,10 +167,10 @@ def light(p: Parameters, view: View, height: Tensor) -> tuple[Tensor, Tensor]:
     return shade, shine * p["gloss"]
 
 
-def skin(p: Parameters, view: View, mouth: Mouth) -> list[Tensor]:
+def skin(p: Parameters, view: View, nose: Nose, mouth: Mouth) -> list[Tensor]:
     """Colour of the skin before light: blush, shadows that never see light, marks."""
-    u, v, mirrored = view.u, view.v, view.mirrored
-    nose_u, nose_v, _ = nose_coordinates(p, view)
+    v, mirrored = view.v, view.mirrored
+    nose_u, nose_v = nose.u, nose.v
     eye_u, eye_v = mirrored - p["eye_x"], v - p["eye_y"]
 
     red = p["blush"] * bump((mirrored - 0.60 * p["width"]) * 3.4, (v - 0.27) * 3.8)
@@ -160,23 +179,25 @@ def skin(p: Parameters, view: View, mouth: Mouth) -> list[Tensor]:
     dark = p["under_eye"] * bump(eye_u * 5.0, (eye_v - 0.115) * 9.5)
     dark += p["socket_dark"] * bump(eye_u * 4.0 + 0.35, (eye_v + 0.02) * 6.0)
     # Contact shadows: beside the wings of the nose and under its tip.
-    beside = nose_u.abs() - p["nose_w"] * 1.02
+    beside = nose.side - p["nose_w"] * 1.02
     dark += 0.22 * bump(beside * 17.0, (nose_v - p["nose_y"] - 0.01) * 10.0)
     dark += 0.20 * bump(nose_u / (p["nose_w"] * 0.95), (nose_v - p["nose_y"] - 0.075) * 13.0)
     dark += 0.16 * bump(mouth.x * 1.25, (mouth.y - mouth.lower - 0.035) * 15.0)
-    crow = bump((eye_u - p["eye_w"] - 0.07) * 11.0, eye_v * 7.0)
-    dark += 0.22 * p["crow_feet"] * crow * ramp(wave(eye_v * 11.0 - eye_u * 3.0))
+    if present(p["crow_feet"]):
+        crow = bump((eye_u - p["eye_w"] - 0.07) * 11.0, eye_v * 7.0)
+        dark += (0.22 * p["crow_feet"]) * crow * ramp(wave(eye_v * 11.0 - eye_u * 3.0))
     for mole in range(NUM_MOLES):
+        if not present(p[f"mole_{mole}_dark"]):
+            continue
         radius = p[f"mole_{mole}_radius"]
-        spot = bump((u - p[f"mole_{mole}_u"]) / radius, (v - p[f"mole_{mole}_v"]) / radius)
+        spot = bump((view.u - p[f"mole_{mole}_u"]) / radius, (v - p[f"mole_{mole}_v"]) / radius)
         dark += p[f"mole_{mole}_dark"] * (spot * 1.6).clamp_(max=1.0)
-    scar_u, scar_v = u - p["scar_u"], v - p["scar_v"]
-    across = scar_u - p["scar_slope"] * scar_v
-    dark += p["scar"] * bump(across * 30.0) * bump(scar_v / p["scar_length"])
-    speckle = wave(u * 8.3 + v * 3.1 + p["freckle_phase_u"]) * wave(v * 9.1 - u * 2.7 + p["freckle_phase_v"])
-    speckle += 0.6 * wave(u * 5.7 - v * 6.1 + p["freckle_phase_v"])
-    region = bump(u * 1.7, (v - 0.18) * 2.6)
-    dark += p["freckles"] * region * ((speckle - 0.35) * 2.0).clamp_(0.0, 1.0)
+    if present(p["scar"]):
+        scar_u, scar_v = view.u - p["scar_u"], v - p["scar_v"]
+        across = scar_u - p["scar_slope"] * scar_v
+        dark += p["scar"] * bump(across * 30.0) * bump(scar_v / p["scar_length"])
+    if present(p["freckles"]):
+        dark += p["freckles"] * _freckles(p, view)
 
     keep = (1.0 - dark).clamp_(min=0.05)
     base = colour(p, "skin")
@@ -185,6 +206,14 @@ def skin(p: Parameters, view: View, mouth: Mouth) -> list[Tensor]:
         base[1] * (1.0 - 1.05 * red) * (keep * (0.25 + 0.75 * keep)),
         base[2] * (1.0 - 0.90 * red) * (keep * (0.30 + 0.70 * keep)),
     ]
+
+
+def _freckles(p: Parameters, view: View) -> Tensor:
+    """Spots over nose and cheeks, spread by waves whose periods have no common multiple."""
+    u, v = view.u, view.v
+    speckle = wave(u * 8.3 + v * 3.1 + p["freckle_phase_u"]) * wave(v * 9.1 - u * 2.7 + p["freckle_phase_v"])
+    speckle += 0.6 * wave(u * 5.7 - v * 6.1 + p["freckle_phase_v"])
+    return bump(u * 1.7, (v - 0.18) * 2.6) * ((speckle - 0.35) * 2.0).clamp_(0.0, 1.0)
 
 
 def eyes(p: Parameters, view: View, face: list[Tensor]) -> None:
@@ -202,8 +231,9 @@ def eyes(p: Parameters, view: View, face: list[Tensor]) -> None:
     white = inside(torch.maximum(top - eye_v, eye_v - bottom), px) * inside(x.abs() - 1.0, 0.1)
 
     lid_v = eye_v - top
-    lid = bump(x * 0.86, (lid_v + 0.045) * 14.0)
-    paint(face, lid * p["lid_tint"], colour(p, "lid"))
+    if present(p["lid_tint"]):
+        lid = bump(x * 0.86, (lid_v + 0.045) * 14.0)
+        paint(face, lid * p["lid_tint"], colour(p, "lid"))
     crease = bump((lid_v + p["crease_y"]) / (px * 0.7 + 0.016)) * bump(x * 0.84)
     dark = _scaled(colour(p, "skin"), 0.38)
     paint(face, crease * p["crease"] * 0.75, dark)
@@ -247,13 +277,12 @@ def brows(p: Parameters, view: View, face: list[Tensor]) -> None:
     paint(face, cover * p["brow_dense"] * grain, colour(p, "brow"))
 
 
-def nostrils(p: Parameters, view: View, face: list[Tensor]) -> None:
+def nostrils(p: Parameters, nose: Nose, face: list[Tensor]) -> None:
     """Two dark openings; more is seen of them when the nose is turned up or the head is thrown back."""
-    nose_u, nose_v, _ = nose_coordinates(p, view)
-    x = (nose_u.abs() - p["nose_w"] * 0.44) / (p["nose_w"] * 0.30)
+    x = (nose.side - p["nose_w"] * 0.44) / (p["nose_w"] * 0.30)
     open_v = 0.020 + 0.035 * p["nostril"] * (0.6 + 6.0 * p["upturn"].clamp(min=0.0))
     open_v = open_v * (1.0 - 1.2 * p["sin_pitch"]).clamp(0.4, 1.6)
-    hole = bump(x * 0.8, (nose_v - p["nose_y"] - 0.052) / open_v)
+    hole = bump(x * 0.8, (nose.v - p["nose_y"] - 0.052) / open_v)
     paint(face, (hole * 1.5).clamp_(max=0.88), _scaled(colour(p, "skin"), 0.18))
 
 
@@ -267,16 +296,21 @@ def lips(p: Parameters, view: View, mouth: Mouth, face: list[Tensor]) -> None:
     tone = 1.0 - 0.20 * upper + 0.10 * bump((y - 0.5 * mouth.lower) * 13.0, mouth.x * 1.6)
     for channel, value in zip(face, colour(p, "lip"), strict=True):
         channel.lerp_(value * tone, cover * 0.92)
-    hole = inside(torch.maximum(-0.8 * gap - y, y - gap), px) * (gap * 30.0).clamp_(max=1.0)
-    paint(face, hole, _scaled(colour(p, "lip"), 0.22))
-    teeth = hole * inside(y + 0.8 * gap - 0.055, px) * (0.55 + 0.4 * p["smile"].clamp(0.0, 1.0))
-    paint(face, teeth * inside(mouth.x.abs() - 0.72, 0.25), _grey(p, 0.86))
-    line = bump(y / (px * 0.7 + 0.016)) * inside(mouth.x.abs() - 1.02, 0.12) * (1.0 - hole)
+    side = mouth.x.abs()
+    line = bump(y / (px * 0.7 + 0.016)) * inside(side - 1.02, 0.12)
+    if present(p["open"]):
+        hole = inside(torch.maximum(-0.8 * gap - y, y - gap), px) * (gap * 30.0).clamp_(max=1.0)
+        paint(face, hole, _scaled(colour(p, "lip"), 0.22))
+        teeth = hole * inside(y + 0.8 * gap - 0.055, px) * (0.55 + 0.4 * p["smile"].clamp(0.0, 1.0))
+        paint(face, teeth * inside(side - 0.72, 0.25), _grey(p, 0.86))
+        line *= 1.0 - hole
     paint(face, line * 0.75, _scaled(colour(p, "lip"), 0.30))
 
 
 def facial_hair(p: Parameters, view: View, mouth: Mouth, face: list[Tensor]) -> None:
     """Beard along the jaw, moustache, goatee; stubble is the same, thinner."""
+    if not any(present(p[name]) for name in ("beard", "moustache", "goatee")):
+        return
     u, v, mirrored = view.u, view.v, view.mirrored
     # The cheek line runs from the sideburn down to the corner of the mouth.
     line = p["beard_top"] + (0.62 * p["width"] + 0.12 - mirrored) * 0.85

@@ -1,6 +1,7 @@
-"""Who is in the picture: some hundred continuous parameters that stay the same over all pictures of a person.
+"""Who is in the picture: some hundred parameters that stay the same over all pictures of a person.
 
-Lengths are in half head heights (a head reaches from y = -1 to y = 1, y points down); colours are sRGB in [0, 1].
+Lengths are in half head heights (a head reaches from y = -1 to y = 1, y points down), colours are sRGB in
+[0, 1].
 """
 
 from __future__ import annotations
@@ -83,8 +84,8 @@ def _skin(p: dict[str, Values], c: Columns, tone: Values, age: Values) -> None:
     skin = _interpolate(SKIN, tone)
     warm, pink = c.bell(-0.09, 0.09), c.bell(-0.06, 0.09)
     _set_colour(p, "skin", skin * np.stack([1 + 0.3 * warm, 1 - 0.5 * pink, 1 - warm], axis=1))
-    p["blush"] = c.uniform(0.0, 0.30) * (1 - 0.5 * tone)
-    p["nose_blush"] = c.uniform(-0.05, 0.25) * (1 - 0.5 * tone)
+    p["blush"] = c.uniform(0.0, 0.21) * (1 - 0.5 * tone)
+    p["nose_blush"] = c.uniform(-0.05, 0.20) * (1 - 0.5 * tone)
     p["gloss"] = c.uniform(0.04, 0.26)
     p["under_eye"] = np.clip(c.uniform(-0.10, 0.30) + 0.15 * age, 0.0, 0.5)
     p["socket_dark"] = c.uniform(0.02, 0.22)
@@ -94,7 +95,7 @@ def _head(p: dict[str, Values], c: Columns, masculine: Values) -> None:
     p["length"] = c.bell(0.88, 1.10)
     width = c.bell(0.585, 0.785)
     # Half widths at four heights (fractions of the length) fix the outline, see geometry.outline.
-    temple = width * c.bell(0.74, 0.95)
+    temple = width * c.bell(0.80, 0.97)
     jaw = width * (c.bell(0.70, 0.94) + 0.05 * (masculine - 0.5))
     chin = jaw * (c.bell(0.42, 0.74) + 0.10 * (masculine - 0.5))
     for index, coefficient in enumerate(_outline_coefficients(temple, width, jaw, chin).T):
@@ -112,14 +113,14 @@ def _head(p: dict[str, Values], c: Columns, masculine: Values) -> None:
     p["ear_out"] = c.bell(-0.03, 0.10)
     p["ear_y"] = c.bell(0.0, 0.20)
     p["lobe"] = c.uniform(-0.3, 0.5)
-    p["neck_width"] = p["width"] * (c.bell(0.50, 0.72) + 0.18 * (masculine - 0.4))
+    p["neck_width"] = p["width"] * (c.bell(0.46, 0.66) + 0.16 * (masculine - 0.4))
 
 
 def _eyes(p: dict[str, Values], c: Columns, masculine: Values, tone: Values) -> None:
     p["eye_x"] = p["width"] * c.bell(0.365, 0.535)
     p["eye_y"] = c.bell(-0.15, 0.08)
-    p["eye_w"] = c.bell(0.125, 0.205)
-    p["eye_open"] = c.bell(0.045, 0.118) - 0.012 * (masculine - 0.5)
+    p["eye_w"] = c.bell(0.130, 0.215)
+    p["eye_open"] = c.bell(0.048, 0.125) - 0.012 * (masculine - 0.5)
     p["eye_tilt"] = c.bell(-0.22, 0.34)
     p["eye_lower"] = c.bell(0.35, 0.95)
     p["eye_skew"] = c.bell(-0.55, 0.45)
@@ -150,10 +151,10 @@ def _eyes(p: dict[str, Values], c: Columns, masculine: Values, tone: Values) -> 
 def _nose_and_mouth(p: dict[str, Values], c: Columns, masculine: Values, tone: Values) -> None:
     p["nose_y"] = c.bell(0.24, 0.46)
     p["nose_w"] = c.bell(0.085, 0.205) + 0.025 * (tone - 0.5)
-    p["bridge_w"] = c.bell(0.05, 0.115)
-    p["bridge"] = c.bell(0.01, 0.13)
+    p["bridge_w"] = c.bell(0.065, 0.13)
+    p["bridge"] = c.bell(0.0, 0.11)
     p["hump"] = c.bell(-0.035, 0.06)
-    p["tip"] = c.bell(0.13, 0.30)
+    p["tip"] = c.bell(0.12, 0.27)
     p["tip_w"] = c.bell(0.065, 0.135)
     p["ala"] = c.uniform(0.02, 0.09)
     p["nostril"] = c.bell(0.3, 1.2)
@@ -165,7 +166,7 @@ def _nose_and_mouth(p: dict[str, Values], c: Columns, masculine: Values, tone: V
     p["lip_upper"] = np.maximum(p["lip_upper"], 0.012)
     p["lip_lower"] = np.maximum(c.bell(0.025, 0.135) - 0.012 * (masculine - 0.5), 0.02)
     p["bow"] = c.uniform(0.0, 0.6)
-    p["corner"] = c.bell(-0.05, 0.05)
+    p["corner"] = c.bell(-0.07, 0.04)
     p["asym_mouth"] = c.bell(-0.025, 0.025)
     p["philtrum"] = c.uniform(0.0, 0.035)
     p["pout"] = c.uniform(0.02, 0.08)
@@ -185,12 +186,12 @@ def _marks(p: dict[str, Values], c: Columns, tone: Values, age: Values) -> None:
     p["forehead_frequency"] = c.uniform(5.0, 9.0)
     p["frown_lines"] = np.clip(c.uniform(-0.6, 0.5) + 0.7 * old, 0.0, 1.0)
     p["crow_feet"] = np.clip(c.uniform(-0.5, 0.3) + old, 0.0, 1.0)
-    p["freckles"] = np.clip(c.uniform(-1.2, 0.6), 0.0, None) * np.clip(1.2 - 1.5 * tone, 0.0, 1.0)
+    p["freckles"] = np.clip(c.uniform(-0.9, 0.42), 0.0, None) * np.clip(1.2 - 1.5 * tone, 0.0, 1.0)
     p["freckle_phase_u"], p["freckle_phase_v"] = c.uniform(0.0, 1.0), c.uniform(0.0, 1.0)
     for mole in range(NUM_MOLES):
-        present = c.chance(0.32)
+        present = c.chance(0.2)
         p[f"mole_{mole}_u"], p[f"mole_{mole}_v"] = c.uniform(-0.5, 0.5), c.uniform(-0.5, 0.85)
-        p[f"mole_{mole}_radius"] = c.uniform(0.028, 0.055)
+        p[f"mole_{mole}_radius"] = c.uniform(0.022, 0.042)
         p[f"mole_{mole}_dark"] = present * c.uniform(0.35, 0.85)
     p["scar"] = c.chance(0.12) * c.uniform(0.12, 0.3) * np.where(c.chance(0.5) > 0, 1.0, -1.0)
     p["scar_u"], p["scar_v"] = c.uniform(-0.45, 0.45), c.uniform(-0.4, 0.7)
@@ -220,7 +221,7 @@ def _hair(p: dict[str, Values], c: Columns, masculine: Values, age: Values, tone
     cut = np.minimum(
         (pick[:, None] > np.cumsum(weights, axis=1) / weights.sum(axis=1, keepdims=True)).sum(1), 7
     )
-    bald, shaved, short, quiff, bob, long, fringe, curly = (cut == index for index in range(8))
+    bald, shaved, _short, quiff, bob, long, fringe, curly = (cut == index for index in range(8))
     everyone = np.ones(n)
 
     def choose(default: Values, *cases: tuple[NDArray[np.bool_], Values]) -> Values:
@@ -273,10 +274,10 @@ def _hair(p: dict[str, Values], c: Columns, masculine: Values, age: Values, tone
         c.uniform(0.0, 0.06), (quiff, c.uniform(0.02, 0.09)), (bald | shaved, 0 * everyone)
     )
     p["strand_frequency"] = choose(c.uniform(3.0, 7.0), (curly, c.uniform(2.0, 4.0)))
-    p["strand"] = choose(c.uniform(0.12, 0.42), (curly, c.uniform(0.25, 0.5)))
+    p["strand"] = choose(c.uniform(0.12, 0.42), (curly, c.uniform(0.2, 0.36)))
     p["curl"] = choose(0 * everyone, (curly, c.uniform(0.5, 1.0)))
     p["hair_gloss"] = c.uniform(0.0, 0.30)
-    p["streak"] = c.chance(0.14) * c.uniform(0.2, 0.6)
+    p["streak"] = c.chance(0.14) * c.uniform(0.2, 0.6) * (1 - p["curl"])
     p["bun"] = c.chance(0.22) * (long | bob) * c.uniform(0.18, 0.34)
     p["hair_length"] = np.where((p["bun"] > 0) & (c.chance(0.75) > 0), -1.2, p["hair_length"])
 

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from bench.data.rendered.streams import Columns, Purpose, Split, Values, stream
 
-NUM_NUMBERS = 160
+NUM_NUMBERS = 224
 
 
 def draw_nuisance(
@@ -49,8 +49,8 @@ def _pose(p: dict[str, Values], c: Columns) -> None:
     for name, angle in (("roll", roll), ("yaw", yaw), ("pitch", pitch)):
         limited = np.clip(angle, -0.75, 0.75)
         p[f"sin_{name}"], p[f"cos_{name}"] = np.sin(limited), np.cos(limited)
-    p["scale"] = np.clip(c.bell(0.64, 0.88), 0.4, 1.2)
-    p["shift_x"], p["shift_y"] = c.bell(-0.18, 0.18), c.bell(-0.15, 0.17)
+    p["scale"] = np.clip(c.bell(0.68, 0.94), 0.4, 1.3)
+    p["shift_x"], p["shift_y"] = c.bell(-0.18, 0.18), c.bell(-0.14, 0.18)
 
 
 def _light(p: dict[str, Values], c: Columns) -> None:
@@ -87,29 +87,28 @@ def _accessories(p: dict[str, Values], c: Columns, strength: float) -> None:
     # Something in the way: a hand, a cup, a microphone, a scarf; mostly at the border of the face.
     p["occluder"] = c.chance(0.16 * strength)
     side = np.where(c.chance(0.5) > 0, 1.0, -1.0)
-    p["occluder_x"], p["occluder_y"] = side * c.uniform(0.25, 0.75), c.uniform(0.05, 0.95)
-    p["occluder_w"], p["occluder_h"] = np.abs(c.uniform(0.12, 0.32)), np.abs(c.uniform(0.15, 0.5))
+    p["occluder_x"], p["occluder_y"] = side * c.uniform(0.25, 0.85), c.uniform(-0.3, 1.0)
+    p["occluder_w"], p["occluder_h"] = np.abs(c.uniform(0.18, 0.42)), np.abs(c.uniform(0.30, 0.75))
     p["occluder_slope"] = c.uniform(-0.8, 0.8)
-    hand = c.chance(0.5)
+    hand, skin, dull = c.chance(0.5), c.uniform(0.45, 1.2), c.uniform(0.1, 0.8)
     for letter, base in zip("rgb", (0.75, 0.55, 0.42), strict=True):
-        p[f"occluder_{letter}"] = np.clip(
-            np.where(hand > 0, base * c.uniform(0.5, 1.2), c.uniform(0, 0.9)), 0, 1
-        )
+        p[f"occluder_{letter}"] = np.clip(np.where(hand > 0, base * skin, dull + c.bell(-0.3, 0.3)), 0.0, 1.0)
     p["scarf"] = np.where(c.chance(0.05 * strength) > 0, c.uniform(0.62, 0.95), 4.0)
 
 
 def _surroundings(p: dict[str, Values], c: Columns) -> None:
+    cloth = c.uniform(0.05, 0.8)
     lightness, other = c.uniform(0.08, 0.92), c.uniform(-0.35, 0.35)
     for letter in "rgb":
         p[f"wall_{letter}"] = np.clip(lightness + c.bell(-0.45, 0.45), 0.0, 1.0)
         p[f"wall_end_{letter}"] = np.clip(p[f"wall_{letter}"] + other + c.bell(-0.25, 0.25), 0.0, 1.0)
-        p[f"cloth_{letter}"] = np.clip(c.uniform(0.03, 0.9), 0.0, 1.0)
+        p[f"cloth_{letter}"] = np.clip(cloth + c.bell(-0.35, 0.35), 0.03, 1.0)
         p[f"collar_{letter}"] = np.clip(c.uniform(0.1, 0.95), 0.0, 1.0)
     p["wall_x"], p["wall_y"] = c.uniform(-0.6, 0.6), c.uniform(-0.6, 0.6)
-    p["wall_texture"] = np.clip(c.uniform(-0.15, 0.5), 0.0, 0.6)
+    p["wall_texture"] = np.clip(c.uniform(-0.15, 0.35), 0.0, 0.4)
     p["wall_bars"] = np.clip(c.uniform(-0.5, 0.35), 0.0, 0.4)
     p["wall_frequency"], p["wall_phase"] = c.uniform(0.6, 2.4), c.uniform(0.0, 1.0)
-    p["shoulder_y"] = c.bell(1.05, 1.35)
+    p["shoulder_y"] = c.bell(0.98, 1.24)
     p["shoulder_slope"] = c.bell(0.12, 0.40)
     p["neckline"] = c.uniform(-0.05, 0.40)
     p["collar"] = c.chance(0.4)
@@ -123,8 +122,8 @@ def _surroundings(p: dict[str, Values], c: Columns) -> None:
 
 def _camera(p: dict[str, Values], c: Columns) -> None:
     p["blur"] = np.clip(c.uniform(-0.4, 1.1), 0.0, 1.5)
-    p["noise"] = c.amount(0.075)
+    p["noise"] = c.amount(0.05)
     p["contrast"] = np.clip(c.bell(0.70, 1.30), 0.4, 1.7)
     p["gamma"] = np.clip(c.bell(-0.45, 0.45), -0.7, 0.7)
     p["saturation"] = np.clip(c.bell(0.45, 1.55), 0.0, 2.0)
-    p["compress"] = np.clip(c.uniform(-0.05, 0.09), 0.0, 0.15)
+    p["compress"] = np.clip(c.uniform(-0.14, 0.09), 0.0, 0.15)

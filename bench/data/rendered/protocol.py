@@ -1,7 +1,8 @@
 """Which pairs are asked: LFW's view 2 over rendered people.
 
-Ten folds, in each as many genuine as impostor pairs, no person in two folds (LFW's folds are disjoint as well) and no
-pair twice. Differs from LFW: every person has the same number of images, where most of LFW's people have one.
+Ten folds, in each as many genuine as impostor pairs, no person in two folds (LFW's folds are disjoint as
+well) and no pair twice. Differs from LFW: every person has the same number of images, where most of LFW's
+people have one.
 """
 
 from __future__ import annotations

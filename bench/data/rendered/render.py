@@ -9,9 +9,10 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from bench.data.rendered import camera, face, hair, scene
-from bench.data.rendered.geometry import Parameters, inside, look, paint
+from bench.data.rendered.geometry import Parameters, View, crop, inside, look, paint, present
 from bench.data.rendered.identity import draw_identities
 from bench.data.rendered.nuisance import draw_nuisance
 from bench.data.rendered.streams import Purpose, Split, Values, stream
@@ -63,21 +64,20 @@ def render(
     step = max(1, chunk_pixels // size_px**2)
     starts = range(0, total, step)
 
+    distinct, back = np.unique(people, return_inverse=True)
+    identity = draw_identities(seed, split, distinct, spread=spread)
+    parameters = {name: values[back] for name, values in identity.items()}
+    parameters |= draw_nuisance(seed, split, people, images, strength=difficulty)
+
     def draw(start: int) -> int:
         rows = slice(start, min(start + step, total))
-        who, which = people[rows], images[rows]
-        distinct, back = np.unique(who, return_inverse=True)
-        drawn = draw_identities(seed, split, distinct, spread=spread)
-        parameters = {name: values[back] for name, values in drawn.items()}
-        parameters |= {
-            f"{name}": values
-            for name, values in draw_nuisance(seed, split, who, which, strength=difficulty).items()
-        }
         streams = [
             stream(seed, split, Purpose.NOISE, int(person), int(image))
-            for person, image in zip(who, which, strict=True)
+            for person, image in zip(people[rows], images[rows], strict=True)
         ]
-        pictures[rows] = _draw_chunk(parameters, streams, size_px)
+        pictures[rows] = _draw_chunk(
+            {name: values[rows] for name, values in parameters.items()}, streams, size_px
+        )
         return rows.stop - rows.start
 
     done = 0
@@ -106,35 +106,40 @@ def _draw_chunk(
     picture = scene.wall(p, texture * 2.0 - 1.0, size)
     hair_colour = hair.shaded(p, view)
     behind = hair.back(p, view)
-    for channel, value in zip(picture, hair_colour, strict=True):
-        channel.lerp_(value * 0.62, behind)
+    if present(behind):
+        red, green, blue = (value * 0.62 for value in hair_colour)
+        paint(picture, behind, (red, green, blue))
     scene.body(p, view, picture)
     scene.ears(p, view, picture)
 
-    mouth = face.mouth_lines(p, view)
-    height = face.relief(p, view, mouth)
-    shade, shine = face.light(p, view, height)
-    skin = face.skin(p, view, mouth)
-    face.eyes(p, view, skin)
-    face.nostrils(p, view, skin)
-    face.lips(p, view, mouth, skin)
-    face.facial_hair(p, view, mouth, skin)
-    face.brows(p, view, skin)
-    head = inside(view.outside, view.px)
-    paint(picture, head, tuple(channel * shade + shine for channel in skin))  # type: ignore[arg-type]
-
     on_top = hair.front(p, view)
-    # Hair casts a soft shadow on the skin below its edge.
-    for channel, value in zip(picture, hair_colour, strict=True):
-        channel.lerp_(value, on_top)
-    scene.glasses(p, view, shade, picture)
+    head, place = crop(view)
+    _draw_head(p, head, [channel[:, place[0], place[1]] for channel in picture])
+    paint(picture, on_top, (hair_colour[0], hair_colour[1], hair_colour[2]))
+    if present(p["glasses"]):
+        scene.glasses(p, head, [channel[:, place[0], place[1]] for channel in picture])
     scene.occluder(p, view, picture)
     return camera.develop(p, picture, noise).numpy()
 
 
+def _draw_head(p: Parameters, view: View, picture: list[Tensor]) -> None:
+    """The face on the part of the picture that holds heads."""
+    nose, mouth = face.nose_lines(p, view), face.mouth_lines(p, view)
+    shade, shine = face.light(p, view, face.relief(p, view, nose, mouth))
+    skin = face.skin(p, view, nose, mouth)
+    face.eyes(p, view, skin)
+    face.nostrils(p, nose, skin)
+    face.lips(p, view, mouth, skin)
+    face.facial_hair(p, view, mouth, skin)
+    face.brows(p, view, skin)
+    red, green, blue = (channel.mul_(shade).add_(shine) for channel in skin)
+    paint(picture, inside(view.outside, view.px), (red, green, blue))
+
+
 def _bell_noise(generator: np.random.Generator, size: int) -> NDArray[np.float32]:
-    """Sensor noise of unit variance: the sum of four random bytes, (3, size, size)."""
-    raw = np.frombuffer(generator.bytes(3 * size * size * 4), np.uint8).reshape(4, 3, size, size)
-    total = raw.sum(axis=0, dtype=np.float32)
-    # Mean 4 x 127.5; variance 4 x (256^2 - 1) / 12.
-    return (total - np.float32(510.0)) * np.float32(1.0 / 147.8)
+    """Sensor noise of unit variance: the sum of two random bytes, (3, size, size)."""
+    raw = np.frombuffer(generator.bytes(3 * size * size * 2), np.uint8).reshape(2, 3, size, size)
+    total = np.add(raw[0], raw[1], dtype=np.float32)
+    # Mean 2 x 127.5; variance 2 x (256^2 - 1) / 12.
+    noise: NDArray[np.float32] = (total - np.float32(255.0)) * np.float32(1.0 / 104.5)
+    return noise

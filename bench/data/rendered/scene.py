@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from bench.data.rendered.geometry import Parameters, View, bump, colour, inside, paint, ramp, wave
+from bench.data.rendered.geometry import Parameters, View, bump, colour, inside, paint, present, ramp, wave
 
 WALL_GRID = 7
 
@@ -24,14 +24,16 @@ def wall(p: Parameters, texture: Tensor, size: int) -> list[Tensor]:
     position = (torch.arange(size, dtype=torch.float32) + 0.5) * ((WALL_GRID - 1.001) / size)
     cell = position.floor()
     part, cell = position - cell, cell.long()
-    rows = texture[:, :, cell, :]
-    rows = rows + (texture[:, :, cell + 1, :] - rows) * part[None, None, :, None]
     planes = []
     for index, letter in enumerate("rgb"):
-        left = rows[:, index][:, :, cell]
-        blobs = left + (rows[:, index][:, :, cell + 1] - left) * part
+        # Mostly light and dark, a little colour.
+        grid = texture[:, 0] + 0.4 * texture[:, index]
+        rows = grid.index_select(1, cell).lerp_(grid.index_select(1, cell + 1), part[:, None])
+        blobs = rows.index_select(2, cell).lerp_(rows.index_select(2, cell + 1), part)
         start, end = p[f"wall_{letter}"], p[f"wall_end_{letter}"]
-        planes.append((start + (end - start) * mix + bars + p["wall_texture"] * blobs).clamp_(0.0, 1.0))
+        planes.append(
+            torch.lerp(start, end, mix).add_(bars).add_(blobs.mul_(p["wall_texture"])).clamp_(0.0, 1.0)
+        )
     return planes
 
 
@@ -51,13 +53,15 @@ def body(p: Parameters, view: View, picture: list[Tensor]) -> None:
     fold = (0.62 + 0.30 * ramp(0.5 + x * p["light_x"]) + 0.08 * wave(x * 1.3)) * pattern
     for channel, value in zip(picture, colour(p, "cloth"), strict=True):
         channel.lerp_(value * fold, cloth)
+    if not present(p["collar"]):
+        return
     collar = inside((top + dip - y + 0.05).abs() - 0.06, px) * p["collar"] * inside(x.abs() - 0.75, 0.1)
     paint(picture, collar, colour(p, "collar"))
 
 
 def ears(p: Parameters, view: View, picture: list[Tensor]) -> None:
     """Two ears; the one on the side that the head turns to disappears behind the cheek."""
-    side = torch.where(view.xo < 0, -1.0, 1.0)
+    side = view.xo.sign()
     seen = (1.0 - side * p["sin_yaw"] * 1.6).clamp_(0.05, 1.6)
     x = view.xo.abs() - p["width"] * (0.98 - 0.10 * (seen - 1.0)) - p["ear_out"] * seen
     y = view.y - p["ear_y"]
@@ -73,7 +77,7 @@ def ears(p: Parameters, view: View, picture: list[Tensor]) -> None:
         channel.lerp_(value * tint * shade, ear)
 
 
-def glasses(p: Parameters, view: View, shade: Tensor, picture: list[Tensor]) -> None:
+def glasses(p: Parameters, view: View, picture: list[Tensor]) -> None:
     """A frame around each eye, bridge and temples; dark glass for some."""
     u = view.u - 0.10 * p["sin_yaw"]
     v = view.v + 0.10 * p["sin_pitch"]
@@ -84,7 +88,7 @@ def glasses(p: Parameters, view: View, shade: Tensor, picture: list[Tensor]) -> 
         "glasses_h"
     ]
     lens = box + (oval - box) * p["glasses_round"]
-    on_head = p["glasses"] * inside(view.outside - 0.02, view.px)
+    on_head = p["glasses"] * inside(view.outside, view.px)
     glass = inside(lens, view.px)
     paint(picture, glass * p["tint"] * on_head, _dark(p))
     glare = bump((x - y * 0.7 + 0.05) * 9.0) * glass * 0.16
@@ -93,23 +97,31 @@ def glasses(p: Parameters, view: View, shade: Tensor, picture: list[Tensor]) -> 
     bridge = inside(torch.maximum(mirrored - p["eye_x"], (y + 0.05).abs() - 0.022), view.px) * (1.0 - glass)
     temple = inside(torch.maximum(p["eye_x"] + p["glasses_w"] - mirrored, (y + 0.05).abs() - 0.026), view.px)
     frame = torch.maximum(torch.maximum(rim, bridge), temple) * on_head
-    for channel, value in zip(picture, colour(p, "frame"), strict=True):
-        channel.lerp_(value * shade, frame)
+    red, green, blue = (value * (p["ambient"] + 0.4) for value in colour(p, "frame"))
+    paint(picture, frame, (red, green, blue))
 
 
 def occluder(p: Parameters, view: View, picture: list[Tensor]) -> None:
     """A hand, a cup or a scarf before part of the face."""
+    if present(p["occluder"]):
+        _object(p, view, picture)
+    scarf = inside(p["scarf"] + 0.10 * view.x - view.y, view.px + 0.01)
+    if present(scarf):
+        scarf *= inside(view.outside - 0.12, 0.06)
+        knit = 0.8 + 0.12 * wave(view.y * 4.0 + 0.8 * view.x)
+        red, green, blue = (value * knit for value in colour(p, "collar"))
+        paint(picture, scarf, (red, green, blue))
+
+
+def _object(p: Parameters, view: View, picture: list[Tensor]) -> None:
     x, y = view.x - p["occluder_x"], view.y - p["occluder_y"]
     turned_x, turned_y = x + p["occluder_slope"] * y, y - p["occluder_slope"] * x
-    round_ = (turned_x / p["occluder_w"]) ** 2 + (turned_y / p["occluder_h"]) ** 2
-    cover = inside((round_.add_(1e-6).sqrt_() - 1.0) * p["occluder_w"], view.px + 0.01) * p["occluder"]
-    lines = 0.85 - 0.25 * ramp(wave(turned_x * 3.2)) + 0.25 * turned_x * p["light_x"]
+    across, down = (turned_x / p["occluder_w"]).square_(), (turned_y / p["occluder_h"]).square_()
+    corner = (across.square() + down.square() + 1e-6).sqrt_() - 1.0  # a rectangle with round corners
+    cover = inside(corner * (0.5 * p["occluder_w"]), view.px + 0.01) * p["occluder"]
+    lines = 0.92 - 0.16 * ramp(wave(turned_x * 5.2)) - 0.18 * across + 0.25 * turned_x * p["light_x"]
     for channel, value in zip(picture, colour(p, "occluder"), strict=True):
         channel.lerp_(value * lines, cover)
-    scarf = inside(p["scarf"] + 0.10 * view.x - view.y, view.px + 0.01) * inside(view.outside - 0.12, 0.06)
-    knit = 0.8 + 0.12 * wave(view.y * 4.0 + 0.8 * view.x)
-    for channel, value in zip(picture, colour(p, "collar"), strict=True):
-        channel.lerp_(value * knit, scarf)
 
 
 def _dark(p: Parameters) -> tuple[Tensor, Tensor, Tensor]:

@@ -66,7 +66,7 @@ class Columns:
         return 0.5 * (low + high) + (high - low) * self._spread * (self._column() - 0.5)
 
     def bell(self, low: float, high: float) -> Values:
-        """Mean of three uniforms: bell-shaped, never outside [low, high]; standard deviation (high - low) / 6."""
+        """Mean of three uniforms: never outside [low, high], standard deviation (high - low) / 6."""
         mean = (self._column() + self._column() + self._column()) / 3.0
         return 0.5 * (low + high) + (high - low) * self._spread * (mean - 0.5)
 
