@@ -4,11 +4,11 @@ The only package that knows MLflow, which is imported when the first store is op
 seconds), never by `import bench.tracking`.
 """
 
+from bench.tracking.backlog import SyncResult, close_abandoned, sync
 from bench.tracking.deliverer import Deliverer
 from bench.tracking.delivery import Delivery, deliver
 from bench.tracking.settings import TrackingSettings
 from bench.tracking.store import StoreUnreachable, TrackingRefused, prepare
-from bench.tracking.sync import SyncResult, close_abandoned, sync
 
 __all__ = [
     "Deliverer",

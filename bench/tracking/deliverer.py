@@ -178,7 +178,7 @@ class Deliverer:
 
 
 def _versions(folder: RunFolder) -> tuple[int, ...]:
-    """Of the files that tell of news: metrics may go as `durable_bytes` in state.json grows, and at the end."""
+    """Of the files that tell of news: metrics may go as `durable_bytes` in state.json grows."""
     return tuple(
         path.stat().st_mtime_ns if path.exists() else 0
         for path in (folder.path / "state.json", folder.environment)

@@ -70,7 +70,7 @@ def deliver(
         UserError: the settings cannot work.
         BenchError: a file of the run folder is damaged.
     """
-    if folder.state() is None:
+    if contents.state_of(folder) is None:
         return Delivery()
     with polite_mlflow():
         store = open_store(settings)
@@ -102,7 +102,7 @@ class _Pass:
 
     def run(self, settings: TrackingSettings) -> Delivery:
         # Read first, and once: what the run writes meanwhile belongs to the next pass.
-        state = self.folder.state()
+        state = contents.state_of(self.folder)
         if state is None:
             return Delivery()
         self.state = state

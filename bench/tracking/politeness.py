@@ -26,12 +26,13 @@ _one_at_a_time = threading.RLock()
 _after_fork: list[Callable[[], None]] = []
 
 
-class _OnlyLoudThreads(logging.Filter):
+class _Quiet(logging.Filter):
     def filter(self, record: logging.LogRecord) -> bool:
-        return record.thread not in _quiet_threads
+        # by name as well: the handler may serve other loggers too
+        return record.thread not in _quiet_threads or not record.name.startswith(_CHATTERING)
 
 
-_filter = _OnlyLoudThreads()
+_filter = _Quiet()
 
 
 @contextmanager

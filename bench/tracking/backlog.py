@@ -8,9 +8,11 @@ from pathlib import Path
 
 from bench.errors import BenchError, UserError
 from bench.results import RunFolder, run_folders
+from bench.tracking.contents import state_of
 from bench.tracking.delivery import Delivery, deliver
+from bench.tracking.politeness import polite_mlflow
 from bench.tracking.settings import TrackingSettings
-from bench.tracking.store import StoreUnreachable
+from bench.tracking.store import StoreUnreachable, open_store
 
 _BUSY_WAIT_S = 10.0
 
@@ -42,9 +44,10 @@ def sync(runs: Path, settings: TrackingSettings) -> list[SyncResult]:
     """
     if not runs.is_dir():
         raise UserError(f"{runs}: no such folder; name the folder that holds the run folders")
+    folders = run_folders(runs)
+    away = _away(settings) if folders else None
     results = []
-    away: StoreUnreachable | None = None
-    for folder in run_folders(runs):
+    for folder in folders:
         was_closed, delivery, problem = False, None, None
         try:
             was_closed = close_abandoned(folder)
@@ -54,14 +57,21 @@ def sync(runs: Path, settings: TrackingSettings) -> list[SyncResult]:
                     problem = f"{folder.path}: another process is delivering this run; nothing to do here"
         except StoreUnreachable as error:
             away = error
-        except UserError:
-            raise
         except BenchError as error:
             problem = str(error)
-        if away is not None:
+        if away is not None and problem is None:
             problem = f"{away.problem}; {folder.path} waits; try again when it is back"
         results.append(SyncResult(folder.path, delivery, was_closed, problem))
     return results
+
+
+def _away(settings: TrackingSettings) -> StoreUnreachable | None:
+    try:
+        with polite_mlflow():
+            open_store(settings)
+    except StoreUnreachable as error:
+        return error
+    return None
 
 
 def close_abandoned(folder: RunFolder) -> bool:
@@ -69,12 +79,12 @@ def close_abandoned(folder: RunFolder) -> bool:
 
     Does nothing while somebody else works in the folder, resuming it for example.
     """
-    state = folder.state()
+    state = state_of(folder)
     if state is None or not state.is_abandoned:
         return False
     try:
         with folder.lock():
-            state = folder.state()
+            state = state_of(folder)
             if state is None or not state.is_abandoned:
                 return False
             ended_at = _last_sign_of_life(folder)
