@@ -7,7 +7,7 @@ one kind of pair is missing. Memory stays a small multiple of the distances.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -152,11 +152,11 @@ def eer_of(pairs: Sorted) -> float:
     return (accepted_before + share * (accepted_after - accepted_before)) / len(impostor)
 
 
-def _excess(pairs: Sorted, distance: np.float64, side: str) -> int:
+def _excess(pairs: Sorted, distance: np.float64, side: Literal["left", "right"]) -> int:
     """(FAR - (1 - VAL)) * genuine * impostors; pairs at the distance itself are accepted when "right"."""
     num_genuine, num_impostor = len(pairs.genuine), len(pairs.impostor)
-    accepted = int(np.searchsorted(pairs.genuine, distance, side=side))  # type: ignore[call-overload]
-    false_accepts = int(np.searchsorted(pairs.impostor, distance, side=side))  # type: ignore[call-overload]
+    accepted = int(pairs.genuine.searchsorted(distance, side))
+    false_accepts = int(pairs.impostor.searchsorted(distance, side))
     return false_accepts * num_genuine - (num_genuine - accepted) * num_impostor
 
 

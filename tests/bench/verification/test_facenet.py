@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from bench.verification import ACCURACY_GRID, VAL_GRID, far_key, verify
+from bench.verification.facenet import _places
 
 ACCURACY_THRESHOLDS = np.arange(0, 4, 0.01).tolist()
 VAL_THRESHOLDS = np.arange(0, 4, 0.001).tolist()
@@ -132,6 +133,14 @@ def test_the_cases_reach_what_they_are_for() -> None:
 def test_grids_are_facenets_own_floats() -> None:
     assert ACCURACY_GRID.tolist() == ACCURACY_THRESHOLDS
     assert VAL_GRID.tolist() == VAL_THRESHOLDS
+    # counting relies on it: one grid's places serve both
+    assert VAL_GRID[::10].tolist() == ACCURACY_GRID.tolist()
+
+
+def test_places_on_the_grid_are_exact_also_next_to_every_edge() -> None:
+    edges = np.concatenate([VAL_GRID, np.linspace(0, 5, 50_001), [4.0, 1e9, 1.7e308, 5e-324, 0.0]])
+    for distances in (edges, np.nextafter(edges, 0), np.nextafter(edges, np.inf)):
+        np.testing.assert_array_equal(_places(distances), np.searchsorted(VAL_GRID, distances, side="right"))
 
 
 def test_a_pair_at_the_threshold_is_rejected() -> None:

@@ -7,6 +7,7 @@ import importlib
 import math
 import pkgutil
 import re
+import tracemalloc
 import warnings
 
 import numpy as np
@@ -241,3 +242,13 @@ def test_malformed_input_is_refused_in_one_line(change: dict, message: str) -> N
 
 def test_zeros_and_ones_are_good_labels() -> None:
     assert verify(**(GOOD | {"same": [1, 0, 1, 0]})) == verify(**GOOD)
+
+
+def test_memory_stays_a_small_multiple_of_the_distances() -> None:
+    # two million here; the same code takes 120 MB beyond ten million distances of 80 MB
+    distances, same, fold = _pairs(2_000_000)
+    tracemalloc.start()
+    verify(distances, same, fold)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 2 * distances.nbytes
