@@ -79,16 +79,18 @@ def _expression(p: dict[str, Values], c: Columns) -> None:
 def _accessories(p: dict[str, Values], c: Columns, strength: float) -> None:
     p["glasses"] = c.chance(0.17 * strength)
     p["tint"] = p["glasses"] * np.where(c.chance(0.28) > 0, c.uniform(0.65, 0.95), 0.05)
-    p["glasses_w"], p["glasses_h"] = c.bell(0.19, 0.29), c.bell(0.13, 0.23)
+    p["glasses_w"] = np.clip(c.bell(0.19, 0.29), 0.1, 0.4)
+    p["glasses_h"] = np.clip(c.bell(0.13, 0.23), 0.08, 0.35)
     p["glasses_round"] = c.uniform(0.0, 1.0)
-    p["rim_thick"] = c.uniform(0.014, 0.042)
+    p["rim_thick"] = np.clip(c.uniform(0.014, 0.042), 0.005, 0.08)
     for letter in "rgb":
         p[f"frame_{letter}"] = np.clip(c.uniform(0.02, 0.42), 0.0, 1.0)
     # Something in the way: a hand, a cup, a microphone, a scarf; mostly at the border of the face.
     p["occluder"] = c.chance(0.16 * strength)
     side = np.where(c.chance(0.5) > 0, 1.0, -1.0)
     p["occluder_x"], p["occluder_y"] = side * c.uniform(0.25, 0.85), c.uniform(-0.3, 1.0)
-    p["occluder_w"], p["occluder_h"] = np.abs(c.uniform(0.18, 0.42)), np.abs(c.uniform(0.30, 0.75))
+    p["occluder_w"] = np.clip(c.uniform(0.18, 0.42), 0.1, 0.6)
+    p["occluder_h"] = np.clip(c.uniform(0.30, 0.75), 0.1, 1.0)
     p["occluder_slope"] = c.uniform(-0.8, 0.8)
     hand, skin, dull = c.chance(0.5), c.uniform(0.45, 1.2), c.uniform(0.1, 0.8)
     for letter, base in zip("rgb", (0.75, 0.55, 0.42), strict=True):
@@ -110,7 +112,7 @@ def _surroundings(p: dict[str, Values], c: Columns) -> None:
     p["wall_frequency"], p["wall_phase"] = c.uniform(0.6, 2.4), c.uniform(0.0, 1.0)
     p["shoulder_y"] = c.bell(0.98, 1.24)
     p["shoulder_slope"] = c.bell(0.12, 0.40)
-    p["neckline"] = c.uniform(-0.05, 0.40)
+    p["neckline"] = np.clip(c.uniform(-0.05, 0.40), -0.1, 0.6)
     p["collar"] = c.chance(0.4)
     p["stripes"] = c.chance(0.25) * c.uniform(0.2, 0.6)
     p["hair_more"] = c.bell(-0.035, 0.035)
