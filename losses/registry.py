@@ -7,6 +7,7 @@ are what a configuration file may set. There is nothing else to declare.
 from __future__ import annotations
 
 import difflib
+import functools
 import inspect
 import re
 from collections.abc import Callable, Mapping
@@ -38,7 +39,16 @@ class Registry(Generic[T]):
             ValueError: another factory already has that name.
             TypeError: an option has no annotation or no default, so that a file could not leave it out.
         """
-        name = snake_case(factory.__name__)
+        return self.named(snake_case(factory.__name__))(factory)
+
+    def named(self, name: str) -> Callable[[F], F]:
+        """`register` under a name that the factory cannot have, or that the field spells otherwise.
+
+        `@LOSSES.named("arcface")` before `class ArcFace(Loss)`.
+        """
+        return functools.partial(self._add, name)
+
+    def _add(self, name: str, factory: F) -> F:
         if self._factories.get(name, factory) is not factory:
             raise ValueError(f"{self.kind} {name!r} is already registered; choose another name")
         for option in _keyword_only(factory):

@@ -1,0 +1,54 @@
+"""Numbers that tell how a loss over pairs is doing; they never touch its gradient."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from losses.mining import Comparison
+
+_PERCENTILES = (0.05, 0.50, 0.95)
+_MAX_PAIRS = 65_536
+_MIN_ANCHORS = 64
+
+
+@torch.no_grad()
+def distance_percentiles(comparison: Comparison) -> dict[str, Tensor]:
+    """5, 50 and 95 percent of the anchor-positive (ap) and anchor-negative (an) distances.
+
+    Squared Euclidean whatever the loss uses, so that they stand beside the protocol's thresholds. Up to
+    65,536 pairs all enter; in larger batches those of evenly spaced anchors, at least 64. nan: no such pair.
+    """
+    num_anchors, num_references = comparison.distances.shape
+    wanted = min(num_anchors, max(_MIN_ANCHORS, _MAX_PAIRS // num_references))
+    anchors = torch.arange(wanted, device=comparison.distances.device) * num_anchors // wanted
+    distances = comparison.distances[anchors]
+    own = comparison.same_identity[anchors]
+    positives = torch.where(comparison.is_positive[anchors], distances.gather(1, own), torch.nan)
+    negatives = distances.scatter(1, own, torch.nan)
+    shares = torch.tensor(_PERCENTILES, dtype=distances.dtype, device=distances.device)
+    found: dict[str, Tensor] = {}
+    for name, values in (("d_ap", positives), ("d_an", negatives)):
+        quantiles = values.flatten().nanquantile(shares)
+        quantiles = quantiles if comparison.squared else quantiles.square()
+        found |= {
+            f"{name}_p{share * 100:.0f}": value for share, value in zip(_PERCENTILES, quantiles, strict=True)
+        }
+    return found
+
+
+@torch.no_grad()
+def spread(unit: Tensor) -> dict[str, Tensor]:
+    """How much of the sphere a batch of normalised embeddings (B, D) fills.
+
+    embedding_std: root mean square distance from their mean; 0 all in one point, near 1 all around.
+    effective_rank: (trace C)^2 / trace C^2 of their covariance C, the participation ratio of its eigenvalues:
+    between 1 (a line) and min(B - 1, D); 0 without any spread.
+    """
+    centered = unit - unit.mean(0)
+    variance = centered.square().sum() / len(unit)
+    # C and the Gram matrix have the same eigenvalues: take the smaller
+    product = centered.T @ centered if len(unit) > unit.shape[1] else centered @ centered.T
+    squares = (product / len(unit)).square().sum()
+    tiny = torch.finfo(unit.dtype).tiny
+    return {"embedding_std": variance.sqrt(), "effective_rank": variance.square() / squares.clamp_min(tiny)}
