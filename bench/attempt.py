@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import platform
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -171,7 +172,7 @@ class Attempt:
             error=error,
             started_at=self._state.started_at,
             ended_at=now(),
-            config=self._config.tree(),
+            config=json.loads(json.dumps(self._config.tree())),  # lists, as a record read back has them
             num_parameters=learner.num_parameters,
             budget=Budget(
                 images=learner.images,
@@ -208,6 +209,7 @@ class Attempt:
         )
 
     def _write_artifacts(self, evaluations: Sequence[Evaluation]) -> None:
+        self._folder.figures.mkdir(exist_ok=True)
         arrays: dict[str, Any] = {}
         for evaluation in evaluations:
             protocol, distances = evaluation.protocol, evaluation.test_distances

@@ -25,7 +25,7 @@ def check(arguments: tuple[str, ...], explain: bool) -> None:
             rows = explain_config(config)
             width = max(len(row.path) for row in rows)
             for row in rows:
-                click.echo(f"  {row.path:<{width}}  {row.value!s:<24}  {row.origin}")
+                click.echo(f"  {row.path:<{width}}  {row.text:<24}  {row.origin}")
 
 
 @click.command()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import ExitStack
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -105,13 +106,14 @@ def _run_in_pool(
     from bench.pool import Job, choose_slots, run_jobs
     from bench.results import RunFolder
 
-    todo: dict[str, tuple[Job, RunConfig]] = {}
+    todo: dict[Path, tuple[Job, RunConfig]] = {}
     for source, config in jobs:
         folder = run_path(config)
         job = Job(source, (*overrides, f"seed={config.seed}"), _title(config), config.hash, folder)
-        if todo.setdefault(str(folder), (job, config))[0] != job:
-            raise UserError(f"{source}: is the same run as {todo[str(folder)][0].source} (settings and seed)")
-    configs = {job.folder: config for job, config in todo.values()}
+        if folder in todo:
+            raise UserError(f"{source}: is the same run as {todo[folder][0].source} (settings and seed)")
+        todo[folder] = (job, config)
+    configs = {folder: config for folder, (_, config) in todo.items()}
     with ExitStack() as stack:
         board = stack.enter_context(open_board())
         deliverers: dict[tracking.TrackingSettings, tracking.Deliverer] = {}

@@ -4,9 +4,11 @@ from bench.data.augment import Augment, standardize
 from bench.data.batches import BATCHES, Batch, BatchSource, Embed
 from bench.data.faces import Data, FaceSet, PairProtocol
 from bench.data.location import cache_folder
+from bench.data.rendered import rendered
 from losses.registry import Registry
 
 DATASETS: Registry[Data] = Registry("data set")
+DATASETS.register(rendered)
 
 __all__ = [
     "BATCHES",
