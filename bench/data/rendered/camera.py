@@ -27,7 +27,8 @@ def develop(p: Parameters, picture: list[Tensor], noise: Tensor) -> Tensor:
         step = p["compress"] * (1.0 if index == 1 else 1.6)
         chosen = step[:, 0, 0].nonzero()[:, 0]
         if len(chosen):
-            value[chosen] = _compress(value[chosen], step[chosen])
+            smoothed = _compress(value.index_select(0, chosen), step.index_select(0, chosen))
+            value.index_copy_(0, chosen, smoothed)
         value += p["noise"] * noise[:, index]
         value = (value - 0.45) * p["contrast"] + 0.45
         value.clamp_(0.0, 1.0)
