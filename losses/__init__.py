@@ -10,10 +10,31 @@
 Every loss has a name in `LOSSES`, every miner one in `MINERS`.
 """
 
+from losses.adaface import AdaFace
+from losses.arcface import ArcFace
 from losses.center import Center, CenterTerm
+from losses.combined_margin import CombinedMargin
+from losses.cosface import CosFace
 from losses.loss import LOSSES, Loss, LossOutput
 from losses.mining import MINERS
+from losses.norm_softmax import NormSoftmax
 from losses.softmax import Softmax
+from losses.sphereface import SphereFace
 from losses.triplet import Triplet
 
-__all__ = ["LOSSES", "MINERS", "Center", "CenterTerm", "Loss", "LossOutput", "Softmax", "Triplet"]
+__all__ = [
+    "LOSSES",
+    "MINERS",
+    "AdaFace",
+    "ArcFace",
+    "Center",
+    "CenterTerm",
+    "CombinedMargin",
+    "CosFace",
+    "Loss",
+    "LossOutput",
+    "NormSoftmax",
+    "Softmax",
+    "SphereFace",
+    "Triplet",
+]

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
 
+from losses.options import check_options
 from losses.registry import Registry
 
 
@@ -56,6 +58,11 @@ class Loss(nn.Module):
 
     num_classes: int | None = None
     monitoring: bool = True
+
+    def __new__(cls, *_: Any, **options: Any) -> Self:
+        """Refuse options outside the bounds that their types state, here and for every subclass."""
+        check_options(cls, options)
+        return super().__new__(cls)
 
     def forward(self, embeddings: Tensor, labels: Tensor) -> LossOutput:
         """The loss of a batch.

@@ -155,7 +155,9 @@ def test_float32_gradient_is_near_float64() -> None:
 
 
 def test_an_unknown_mining_names_the_nearest() -> None:
-    with pytest.raises(LookupError, match="unknown mining 'semihard'; did you mean 'semi_hard'"):
+    with pytest.raises(
+        ValueError, match=r"mining must be one of .*, but got 'semihard'; did you mean 'semi_hard'"
+    ):
         Triplet(mining="semihard")  # type: ignore[arg-type]
 
 
