@@ -7,6 +7,9 @@ accepted pairs at every threshold; a training set is everything less its fold.
 Source: D. Sandberg, facenet, `calculate_roc` and `calculate_val`. Checked against: davidsandberg/facenet
 run with SciPy 1.8.1, the last one it runs with (`tests/bench/verification/test_facenet_golden.py`), and a
 plain loop (`test_facenet.py`).
+
+Differs from the published code: a FAR that the training pairs reach exactly, and never exceed below distance
+4, takes the last threshold of the grid; SciPy's spline gave 0 there, by dividing by an interval of no width.
 """
 
 from __future__ import annotations
@@ -28,7 +31,6 @@ ACCURACY_GRID = np.arange(0, 4, 0.01)
 VAL_GRID = np.arange(0, 4, 0.001)
 _EDGES = len(VAL_GRID)
 _EDGES_PER_UNIT = 1000
-_VAL_GRID_AND_END = np.append(VAL_GRID, np.inf)
 
 # distances at a time and folds at a time: bound the memory of 10 million pairs, or of a fold a pair
 _CHUNK = 1 << 18
@@ -167,12 +169,11 @@ def _places(distances: Floats) -> npt.NDArray[np.uint16]:
     """How many edges are <= each distance: the pair is accepted at edge k exactly when that is <= k."""
     places = np.empty(len(distances), dtype=np.uint16)
     for part in _parts(len(distances)):
-        # the edges are evenly spaced but for rounding, so a multiplication finds the place to within one; two
-        # comparisons make it exact, five times faster than a binary search
+        # edge k times 1000 rounds to k or above, for every k, so truncation finds the last edge below a
+        # distance or the one after it; one comparison tells, five times faster than a binary search
         values = distances[part]
         guess = (np.minimum(values, VAL_GRID[-1]) * _EDGES_PER_UNIT).astype(np.intp)
-        below = (_VAL_GRID_AND_END[guess] <= values).astype(np.uint16)
-        places[part] = guess + below + (_VAL_GRID_AND_END[guess + 1] <= values)
+        places[part] = guess + (VAL_GRID[guess] <= values)
     return places
 
 

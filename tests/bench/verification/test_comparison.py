@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from bench.verification import compare, holm, mcnemar, verify
-from bench.verification.comparison import correct_decisions
+from bench.verification.comparison import Comparison, _bootstrapped, correct_decisions
 from bench.verification.pairs import check_pairs
 
 
@@ -200,3 +200,16 @@ def test_models_that_cannot_be_compared_are_refused(change: dict, message: str) 
         compare(**({"models": distances, "same": same, "fold": fold, "replicates": 100} | change))
     with pytest.raises(ValueError, match=r"^counts of pairs must be >= 0, but got -1 and 2$"):
         mcnemar(-1, 2)
+
+
+@pytest.mark.parametrize(("not_above", "p"), [(0, 0.01), (1, 0.02), (20, 0.21), (100, 1.0), (199, 0.01)])
+def test_p_is_twice_the_smaller_side_with_the_observed_difference_counted_in(
+    not_above: int, p: float
+) -> None:
+    differences = np.where(np.arange(199) < not_above, -0.1, 0.2) + np.linspace(0, 0.01, 199)
+    row = Comparison("a", "b", "auc", 0.9, 0.8, 0.1, math.nan, math.nan, 0.3, math.nan, math.nan, "bootstrap")
+    assert _bootstrapped(differences, row, 0.95).p == pytest.approx(p)
+
+
+def test_a_corrected_p_never_falls_below_that_of_a_smaller_one() -> None:
+    assert holm([0.02, 0.021, 0.9]) == (0.06, 0.06, 0.9)

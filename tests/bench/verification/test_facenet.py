@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from bench.verification import ACCURACY_GRID, VAL_GRID, far_key, verify
-from bench.verification.facenet import _places
+from bench.verification.facenet import Grid, _places
+from bench.verification.pairs import check_pairs
 
 ACCURACY_THRESHOLDS = np.arange(0, 4, 0.01).tolist()
 VAL_THRESHOLDS = np.arange(0, 4, 0.001).tolist()
@@ -149,6 +150,15 @@ def test_a_pair_at_the_threshold_is_rejected() -> None:
     figures = verify(distances, [True, False, True, False], [0, 0, 1, 1])
     assert figures.fold_threshold[0] == 0.01
     assert figures.fold_accuracy[0] == 0.5
+
+
+def test_a_far_that_is_reached_exactly_and_never_exceeded_takes_the_last_threshold() -> None:
+    # in either fold one impostor of two lies below 4: FAR 0.5 is reached, and nothing above it
+    distances, same = [0.1, 0.9, 5.0, 0.1, 0.9, 5.0], [True, False, False] * 2
+    pairs = check_pairs(distances, same, [0, 0, 0, 1, 1, 1])
+    (val,) = Grid(pairs).figures((0.5,)).val
+    assert val.threshold.tolist() == [3.999, 3.999]
+    assert val.unreached == ()
 
 
 def test_distances_that_depend_on_the_fold_are_tested_in_their_row() -> None:

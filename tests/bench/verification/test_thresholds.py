@@ -107,3 +107,18 @@ def test_without_impostors_there_is_no_threshold_and_without_genuine_pairs_no_va
     assert alone.threshold == find_thresholds(distances, same, fars=(0.1,), source="x")["1e-1"].threshold
     assert math.isnan(alone.val)
     assert alone.val_interval.reason == "there are no pairs of this kind"
+
+
+def test_the_interval_reaches_to_the_farthest_impostor_and_then_to_infinity() -> None:
+    impostor = np.arange(1.0, 21.0)
+    distances, same = np.append(impostor, 0.5), np.append(np.zeros(20, dtype=bool), True)
+    bounds = {
+        far: find_thresholds(distances, same, fars=(far,), source="x", confidence=0.8) for far in (0.8, 0.95)
+    }
+    # B ~ binomial(20, 0.8): P(B < 14) = 0.087, P(B >= 19) = 0.069, P(B >= 18) = 0.206
+    assert bounds[0.8]["8e-1"].interval == (14.0, 19.0)
+    # B ~ binomial(20, 0.95): P(B >= 20) = 0.36, so no impostor bounds the threshold from above
+    assert bounds[0.95]["9.5e-1"].interval[1] == math.inf
+    # B ~ binomial(20, 0.85): P(B >= 20) = 0.039, P(B >= 19) = 0.176
+    at_the_end = find_thresholds(distances, same, fars=(0.85,), source="x", confidence=0.8)
+    assert at_the_end["8.5e-1"].interval[1] == 20.0
