@@ -45,21 +45,21 @@ def draw_nuisance(
 
 
 def _pose(p: dict[str, Values], c: Columns) -> None:
-    roll, yaw, pitch = c.bell(-0.50, 0.50), c.bell(-0.85, 0.85), c.bell(-0.42, 0.42)
+    roll, yaw, pitch = c.bell(-0.32, 0.32), c.bell(-0.56, 0.56), c.bell(-0.28, 0.28)
     for name, angle in (("roll", roll), ("yaw", yaw), ("pitch", pitch)):
         limited = np.clip(angle, -0.75, 0.75)
         p[f"sin_{name}"], p[f"cos_{name}"] = np.sin(limited), np.cos(limited)
-    p["scale"] = np.clip(c.bell(0.68, 0.94), 0.4, 1.3)
-    p["shift_x"], p["shift_y"] = c.bell(-0.18, 0.18), c.bell(-0.14, 0.18)
+    p["scale"] = np.clip(c.bell(0.72, 0.90), 0.4, 1.3)
+    p["shift_x"], p["shift_y"] = c.bell(-0.13, 0.13), c.bell(-0.10, 0.14)
 
 
 def _light(p: dict[str, Values], c: Columns) -> None:
     x, y = c.uniform(-0.95, 0.95), c.uniform(-0.9, 0.25)
     norm = np.sqrt(x * x + y * y + 1.0)
     p["light_x"], p["light_y"], p["light_z"] = x / norm, y / norm, 1.0 / norm
-    p["ambient"] = np.clip(c.uniform(0.30, 0.62), 0.15, 0.8)
-    p["gain"] = np.clip(c.bell(0.60, 1.40), 0.35, 1.8)
-    warm, green = c.bell(-0.24, 0.24), c.bell(-0.08, 0.08)
+    p["ambient"] = np.clip(c.uniform(0.34, 0.64), 0.15, 0.8)
+    p["gain"] = np.clip(c.bell(0.62, 1.38), 0.35, 1.8)
+    warm, green = c.bell(-0.28, 0.28), c.bell(-0.10, 0.10)
     p["light_r"], p["light_g"], p["light_b"] = 1 + warm, 1 + green, 1 - warm
     p["rim"] = np.clip(c.uniform(-0.5, 0.45), 0.0, None)
     p["rim_side"] = np.where(c.chance(0.5) > 0, 1.0, -1.0)
@@ -67,8 +67,8 @@ def _light(p: dict[str, Values], c: Columns) -> None:
 
 
 def _expression(p: dict[str, Values], c: Columns) -> None:
-    p["smile"] = c.bell(-0.7, 1.2)
-    p["open"] = np.clip(c.uniform(-0.13, 0.13), 0.0, None) * c.chance(0.75)
+    p["smile"] = c.bell(-0.5, 1.0)
+    p["open"] = np.clip(c.uniform(-0.12, 0.12), 0.0, None) * c.chance(0.6)
     p["raise"] = c.bell(-0.055, 0.055)
     p["frown"] = c.bell(-0.12, 0.12)
     blink = c.chance(0.05)
@@ -77,7 +77,7 @@ def _expression(p: dict[str, Values], c: Columns) -> None:
 
 
 def _accessories(p: dict[str, Values], c: Columns, strength: float) -> None:
-    p["glasses"] = c.chance(0.17 * strength)
+    p["glasses"] = c.chance(0.14 * strength)
     p["tint"] = p["glasses"] * np.where(c.chance(0.28) > 0, c.uniform(0.65, 0.95), 0.05)
     p["glasses_w"] = np.clip(c.bell(0.19, 0.29), 0.1, 0.4)
     p["glasses_h"] = np.clip(c.bell(0.13, 0.23), 0.08, 0.35)
@@ -86,7 +86,7 @@ def _accessories(p: dict[str, Values], c: Columns, strength: float) -> None:
     for letter in "rgb":
         p[f"frame_{letter}"] = np.clip(c.uniform(0.02, 0.42), 0.0, 1.0)
     # Something in the way: a hand, a cup, a microphone, a scarf; mostly at the border of the face.
-    p["occluder"] = c.chance(0.16 * strength)
+    p["occluder"] = c.chance(0.10 * strength)
     side = np.where(c.chance(0.5) > 0, 1.0, -1.0)
     p["occluder_x"], p["occluder_y"] = side * c.uniform(0.25, 0.85), c.uniform(-0.3, 1.0)
     p["occluder_w"] = np.clip(c.uniform(0.18, 0.42), 0.1, 0.6)
@@ -95,7 +95,7 @@ def _accessories(p: dict[str, Values], c: Columns, strength: float) -> None:
     hand, skin, dull = c.chance(0.5), c.uniform(0.45, 1.2), c.uniform(0.1, 0.8)
     for letter, base in zip("rgb", (0.75, 0.55, 0.42), strict=True):
         p[f"occluder_{letter}"] = np.clip(np.where(hand > 0, base * skin, dull + c.bell(-0.3, 0.3)), 0.0, 1.0)
-    p["scarf"] = np.where(c.chance(0.05 * strength) > 0, c.uniform(0.62, 0.95), 4.0)
+    p["scarf"] = np.where(c.chance(0.03 * strength) > 0, c.uniform(0.62, 0.95), 4.0)
 
 
 def _surroundings(p: dict[str, Values], c: Columns) -> None:
@@ -123,8 +123,8 @@ def _surroundings(p: dict[str, Values], c: Columns) -> None:
 
 
 def _camera(p: dict[str, Values], c: Columns) -> None:
-    p["blur"] = np.clip(c.uniform(-0.4, 1.1), 0.0, 1.5)
-    p["noise"] = c.amount(0.05)
+    p["blur"] = np.clip(c.uniform(-0.4, 0.8), 0.0, 1.5)
+    p["noise"] = c.amount(0.036)
     p["contrast"] = np.clip(c.bell(0.70, 1.30), 0.4, 1.7)
     p["gamma"] = np.clip(c.bell(-0.45, 0.45), -0.7, 0.7)
     p["saturation"] = np.clip(c.bell(0.45, 1.55), 0.0, 2.0)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
@@ -19,8 +18,9 @@ from bench.data.rendered.streams import Purpose, Split, Values, stream
 
 # Some twenty planes of a chunk are alive at once: 28,000 pixels x 4 bytes x 20 = 2.2 MB, about one core's L2.
 # Below 32,768 elements torch also runs an operation on the calling thread, so threads over chunks do not
-# compete with threads inside an operation.
+# compete with threads inside an operation (at::internal::GRAIN_SIZE).
 CHUNK_PIXELS = 28_672
+TORCH_GRAIN = 32_768
 
 
 def render(
@@ -51,7 +51,8 @@ def render(
         difficulty: strength of the nuisance.
         spread: how far people are from the average person.
         out: where to draw, (N, 3, size_px, size_px) uint8; a new array by default.
-        threads: chunks drawn at once; as many as torch uses by default.
+        threads: chunks drawn at once; by default as many as torch uses, or one where a chunk is so large that
+            torch divides every operation itself.
         chunk_pixels: upper bound of pixels drawn together.
         progress: called with the number of pictures finished so far.
 
@@ -81,7 +82,9 @@ def render(
         return rows.stop - rows.start
 
     done = 0
-    with ThreadPoolExecutor(threads or max(1, min(torch.get_num_threads(), os.cpu_count() or 1))) as pool:
+    if threads is None:
+        threads = 1 if step * size_px**2 >= TORCH_GRAIN else torch.get_num_threads()
+    with ThreadPoolExecutor(threads) as pool:
         for count in pool.map(draw, starts):
             done += count
             if progress is not None:
