@@ -1,7 +1,7 @@
 """faceloss-bench: a fair, tracked benchmark of losses for face-verification embeddings.
 
-    from bench import load_config, run
-    record = run("center", ["loss.factor=0.1"])
+from bench import load_config, run
+record = run("center", ["loss.factor=0.1"])
 """
 
 from __future__ import annotations
@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from bench.config import RunConfig, load_config
-    from bench.results import RunRecord
     from bench.engine import run
+    from bench.results import RunRecord
 
 __all__ = ["RunConfig", "RunRecord", "load_config", "run"]
 

@@ -159,7 +159,9 @@ class Attempt:
         error: str | None = None,
     ) -> RunRecord:
         parts = dict(self._clock.parts_s)
-        training_s = sum(parts.get(part, 0.0) for part in ("data", "forward", "loss", "backward", "optimizer"))
+        training_s = sum(
+            parts.get(part, 0.0) for part in ("data", "forward", "loss", "backward", "optimizer")
+        )
         fresh_images = learner.images - self._images_before
         return RunRecord(
             name=self._config.name,

@@ -26,7 +26,7 @@ def build(config: RunConfig, data: Data, device: torch.device) -> tuple[Learner,
         "num_classes": data.train.num_identities,
     }
     loss = LOSSES.build(config.loss.name, engine, config.loss.options).to(device)
-    backbone = backbone.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    backbone = backbone.to(device).to(memory_format=torch.channels_last)
     groups = parameter_groups((backbone, loss), decay_norms=config.optimizer.options["decay_norms"])
     optimizer = OPTIMIZERS.build(config.optimizer.name, {"groups": groups}, config.optimizer.options)
     labels = {"labels": data.train.labels, "seed": config.seed}

@@ -46,13 +46,15 @@ class Checkpoints:
             if error.errno not in (errno.ENOSPC, errno.EDQUOT):
                 raise
             raise BenchError(
-                f"{self._folder}: no space for the checkpoint of step {state['step']}; free some and continue "
-                "with --resume"
+                f"{self._folder}: no space for the checkpoint of step {state['step']}; free some and "
+                "continue with --resume"
             ) from None
         except RuntimeError as error:  # torch's writer reports a full disk in its own words
             if "write" not in str(error) and "enforce fail" not in str(error):
                 raise
-            raise BenchError(f"{self._folder}: the checkpoint of step {state['step']} failed: {error}") from None
+            raise BenchError(
+                f"{self._folder}: the checkpoint of step {state['step']} failed: {error}"
+            ) from None
         for old in self._paths()[: -self._kept]:
             _checksum_file(old).unlink(missing_ok=True)
             old.unlink(missing_ok=True)

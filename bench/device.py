@@ -23,7 +23,9 @@ def choose_device(wanted: str) -> torch.device:
     try:
         device = torch.device(wanted)
     except RuntimeError:
-        raise UserError(f"runtime.device: {wanted!r} is not a device; use auto, cpu, cuda or cuda:0") from None
+        raise UserError(
+            f"runtime.device: {wanted!r} is not a device; use auto, cpu, cuda or cuda:0"
+        ) from None
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
         raise UserError(
             f"runtime.device: {wanted}: this machine has {torch.cuda.device_count()} CUDA devices "

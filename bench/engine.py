@@ -38,7 +38,7 @@ def run(
     Args:
         source: a loaded configuration, a path, or the name of a shipped one ("center").
         overrides: `loss.factor=0.1` and the like.
-        resume: continue an interrupted run from its last checkpoint; starts when there is nothing to continue.
+        resume: continue an interrupted run from its last checkpoint; starts when there is none.
         again: train a finished run anew.
         track: deliver to MLflow while running; False leaves that to another process.
         progress: hears how it goes.
@@ -99,7 +99,8 @@ def refuse_to_overwrite(folder: RunFolder) -> None:
     """
     if any(folder.checkpoints.glob("step-*.pt")):
         raise UserError(
-            f"{folder.path}: holds an unfinished run; continue it with --resume, or start it anew with --again"
+            f"{folder.path}: holds an unfinished run; continue it with --resume, "
+            "or start it anew with --again"
         )
 
 

@@ -77,9 +77,7 @@ def evaluate(
         distances = fold_distances(left, right, protocol.fold, metric=config.metric)
     else:
         distances = pair_distances(left, right, metric=config.metric)
-    return Evaluation(
-        protocol, verify(distances, protocol.same, protocol.fold, fars=config.fars), distances
-    )
+    return Evaluation(protocol, verify(distances, protocol.same, protocol.fold, fars=config.fars), distances)
 
 
 def protocol_record(evaluation: Evaluation, config: EvaluateConfig) -> ProtocolRecord:

@@ -13,7 +13,7 @@ from bench.errors import Killed
 
 
 class Interrupts:
-    """While entered, the first SIGINT or SIGTERM raises `Killed`; inside `held()` it waits for the block's end.
+    """While entered, the first SIGINT or SIGTERM raises `Killed`; inside `held()` it waits for `check()`.
 
     A second signal raises KeyboardInterrupt at once, held or not. Outside the main thread, where Python
     allows no handlers, nothing is installed.

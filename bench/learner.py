@@ -16,7 +16,7 @@ from losses import Loss
 class Ema:
     """Exponential moving average of the weights; buffers (BatchNorm statistics) follow as they are.
 
-    The decay warms up as min(decay, (1 + n) / (10 + n)), so that a short run is not ruled by its first weights.
+    The decay warms up as min(decay, (1 + n) / (10 + n)): a short run is not ruled by its first weights.
 
     Args:
         model: whose weights are averaged; copied.

@@ -85,7 +85,9 @@ def adamw(
 
 
 @SCHEDULES.register
-def constant(rate: float, total_steps: int, epoch_steps: int, *, warmup_epochs: NonNegative = 0.0) -> Schedule:
+def constant(
+    rate: float, total_steps: int, epoch_steps: int, *, warmup_epochs: NonNegative = 0.0
+) -> Schedule:
     """The base rate throughout, after a linear warm-up."""
     return lambda step: rate * _warmup(step, warmup_epochs * epoch_steps)
 

@@ -22,6 +22,7 @@ from bench.errors import BenchError, Killed, UserError
 from bench.interrupts import Interrupts
 from bench.progress import Progress
 from bench.results import RunFolder, RunRecord
+from bench.tracking import close_abandoned
 
 _KILL_AFTER_S = 30.0  # a run that got SIGTERM may need this long for its checkpoint
 
@@ -161,6 +162,7 @@ class _Worker:
         if self._error is not None:
             return Outcome(self.job, None, self._error[1], self._error[0])
         if self.process.exitcode != 0:
+            close_abandoned(RunFolder(self.job.folder))
             return Outcome(self.job, None, f"its process died ({_exit(self.process.exitcode)})", 1)
         return Outcome(self.job, RunFolder(self.job.folder).record())
 

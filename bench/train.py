@@ -38,7 +38,7 @@ class Length:
 
 
 def training_length(config: RunConfig, num_images: int, batch_size: int) -> Length:
-    """An epoch is `train.epoch_size` batches, or one pass over the images; `train.max_steps` ends it sooner."""
+    """An epoch is `train.epoch_size` batches, or one pass over the images; `train.max_steps` cuts it."""
     epoch_steps = config.train.epoch_size or max(1, num_images // batch_size)
     total_steps = max(1, math.ceil(config.train.epochs * epoch_steps))
     if config.train.max_steps is not None:
@@ -162,9 +162,7 @@ def _step(
             group["lr"] = rate
         if config.train.clip_norm is not None:
             parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
-            extra["gradient_norm"] = float(
-                torch.nn.utils.clip_grad_norm_(parameters, config.train.clip_norm)
-            )
+            extra["gradient_norm"] = float(torch.nn.utils.clip_grad_norm_(parameters, config.train.clip_norm))
         optimizer.step()
         learner.step += 1
         learner.images += len(batch.indices)

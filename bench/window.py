@@ -41,7 +41,7 @@ class Window:
         self._mark = time.perf_counter()
 
     def means(self) -> dict[str, float]:
-        """Name -> mean over the steps where it is defined, and `train/images_per_s`; the window is empty afterwards."""
+        """Name -> mean over the steps that define it, and `train/images_per_s`; empties the window."""
         means = torch.stack(self._rows).nanmean(0).tolist()
         metrics = dict(zip(self._names, means, strict=True))
         metrics["train/images_per_s"] = self._images / max(self._seconds, 1e-9)

@@ -8,7 +8,7 @@ from losses.types import PositiveInt, Probability
 
 
 def inception_resnet_v1(*, embedding_dim: PositiveInt = 512, dropout: Probability = 0.2) -> nn.Module:
-    """Inception-ResNet-v1 (Szegedy et al. 2017, arXiv 1602.07261): 160 px in facenet's recipe, 75 px at least.
+    """Inception-ResNet-v1 (Szegedy et al. 2017, arXiv 1602.07261): 160 px in facenet's recipe, at least 75.
 
     The head is facenet's bottleneck: average pool, dropout, linear without bias, batch norm. Its output is
     not normalised: softmax and center losses act on these pre-logits, pair losses normalise themselves.

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -21,9 +23,7 @@ class Small(nn.Module):
         super().__init__()
         widths = [width, 2 * width, 4 * width, 8 * width]
         self.stem = _convolution(3, width, stride=2)
-        self.stages = nn.Sequential(
-            *(_Stage(inner, outer) for inner, outer in zip(widths, widths[1:], strict=False))
-        )
+        self.stages = nn.Sequential(*(_Stage(inner, outer) for inner, outer in pairwise(widths)))
         # a face is aligned, so where a feature lies means something: flatten 4 x 4, do not average it away
         self.head = nn.Sequential(
             nn.AdaptiveAvgPool2d(4),

@@ -18,7 +18,7 @@ from bench.errors import BenchError, Killed
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(package_name="faceloss-bench", prog_name="bench")
 def bench() -> None:
-    """Train face-verification embeddings with different losses and compare them fairly.
+    r"""Train face-verification embeddings with different losses and compare them fairly.
 
     \b
     bench run center                     one run: train, evaluate, track

@@ -19,5 +19,7 @@ def split_arguments(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
     overrides = [argument for argument in arguments if _OVERRIDE.match(argument)]
     configs = [argument for argument in arguments if not _OVERRIDE.match(argument)]
     if not configs:
-        raise UserError("name a configuration, e.g. 'bench run center'; 'bench list configs' shows the shipped ones")
+        raise UserError(
+            "name a configuration, e.g. 'bench run center'; 'bench list configs' shows the shipped ones"
+        )
     return configs, overrides

@@ -39,12 +39,12 @@ def open_board() -> Iterator[Board]:
         with _live_board() as live, _logging_to(live):
             yield live
     else:
-        plain = PlainBoard()
+        plain = _PlainBoard()
         with _logging_to(plain):
             yield plain
 
 
-class PlainBoard:
+class _PlainBoard:
     """One line now and then: for logs, pipes and batch jobs."""
 
     def row(self, title: str) -> Progress:
@@ -76,7 +76,8 @@ class _PlainRow:
         self._said_at = now
         left = _time_left(now - self._started_at, step - self._first_step, total_steps - step)
         click.echo(
-            f"{self._title}: step {step}/{total_steps}  loss {loss:.4g}  {images_per_s:,.0f} images/s  {left}",
+            f"{self._title}: step {step}/{total_steps}  loss {loss:.4g}  "
+            f"{images_per_s:,.0f} images/s  {left}",
             err=True,
         )
 

@@ -15,7 +15,10 @@ def data() -> None:
 @data.command()
 @click.argument("arguments", nargs=-1, required=True, metavar="CONFIG [key=value ...]")
 @click.option(
-    "--out", type=click.Path(path_type=Path), default=None, help="PNG to write [default: runs/preview-DATA.png]."
+    "--out",
+    type=click.Path(path_type=Path),
+    default=None,
+    help="PNG to write [default: runs/preview-DATA.png].",
 )
 @click.option("--people", type=click.IntRange(1, 50), default=8, show_default=True, help="Rows.")
 @click.option("--images", type=click.IntRange(1, 50), default=8, show_default=True, help="Pictures of each.")

@@ -27,7 +27,9 @@ def list_(kind: str, long: bool) -> None:
     for name in registry.names():
         rows.append((name, registry.summary(name)))
         if long:
-            rows += [(f"  {option}", f"= {default}") for option, (_, default) in registry.options(name).items()]
+            rows += [
+                (f"  {option}", f"= {default}") for option, (_, default) in registry.options(name).items()
+            ]
     _print_rows(rows)
 
 
@@ -37,7 +39,7 @@ def _registry(kind: str) -> Registry[Any]:
     from bench.optim import OPTIMIZERS, SCHEDULES
     from losses import LOSSES, MINERS
 
-    return {
+    registries: dict[str, Registry[Any]] = {
         "losses": LOSSES,
         "backbones": BACKBONES,
         "miners": MINERS,
@@ -45,7 +47,8 @@ def _registry(kind: str) -> Registry[Any]:
         "batches": BATCHES,
         "optimizers": OPTIMIZERS,
         "schedules": SCHEDULES,
-    }[kind]
+    }
+    return registries[kind]
 
 
 def _print_rows(rows: list[tuple[str, str]]) -> None:

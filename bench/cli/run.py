@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import click
 
@@ -17,25 +17,23 @@ if TYPE_CHECKING:
     from bench.results import RunRecord
 
 
-class _Workers(click.ParamType):
-    name = "auto|N"
-
-    def convert(
-        self, value: str, param: click.Parameter | None, ctx: click.Context | None
-    ) -> int | str:
-        if value == "auto":
-            return value
-        if value.isdigit() and int(value) > 0:
-            return int(value)
-        self.fail(f"{value!r} is neither 'auto' nor a positive number", param, ctx)
+def _workers(context: click.Context, parameter: click.Parameter, value: str) -> int | Literal["auto"]:
+    if value == "auto":
+        return "auto"
+    if value.isdigit() and int(value) > 0:
+        return int(value)
+    raise click.BadParameter(f"{value!r} is neither 'auto' nor a positive number")
 
 
 @click.command()
 @click.argument("arguments", nargs=-1, required=True, metavar="CONFIG... [key=value ...]")
-@click.option("--seeds", type=click.IntRange(min=1), help="Run every CONFIG with this many seeds: seed, seed+1, ...")
+@click.option(
+    "--seeds", type=click.IntRange(min=1), help="Run every CONFIG with this many seeds: seed, seed+1, ..."
+)
 @click.option(
     "--workers",
-    type=_Workers(),
+    callback=_workers,
+    metavar="auto|N",
     default="1",
     show_default=True,
     help="Runs at a time: one a GPU; without a GPU the CPUs are divided.",
@@ -43,9 +41,9 @@ class _Workers(click.ParamType):
 @click.option("--resume", is_flag=True, help="Continue interrupted runs from their last checkpoint.")
 @click.option("--again", is_flag=True, help="Train finished and interrupted runs anew.")
 def run(
-    arguments: tuple[str, ...], seeds: int | None, workers: int | str, resume: bool, again: bool
+    arguments: tuple[str, ...], seeds: int | None, workers: int | Literal["auto"], resume: bool, again: bool
 ) -> None:
-    """Train, evaluate and track one or more configurations.
+    r"""Train, evaluate and track one or more configurations.
 
     CONFIG is a file, or the name of a shipped configuration; key=value overrides single settings in all of
     them. A run (settings, seed, data) that has finished before is not trained again: its figures are shown.
@@ -56,13 +54,10 @@ def run(
     bench run softmax center triplet --seeds 3 --workers auto
     """
     sources, overrides = split_arguments(arguments)
-    jobs = [
-        (source, config)
-        for source in sources
-        for config in _with_seeds(source, overrides, seeds)
-    ]
+    jobs = [(source, config) for source in sources for config in _with_seeds(source, overrides, seeds)]
+    failures: list[Outcome] = []
     if len(jobs) == 1 and workers == 1:
-        records, failures = [_run_here(jobs[0][1], resume=resume, again=again)], []
+        records = [_run_here(jobs[0][1], resume=resume, again=again)]
     else:
         records, failures = _run_in_pool(jobs, overrides, workers, resume=resume, again=again)
     from bench.cli.summary import print_summary
@@ -95,7 +90,7 @@ def _run_here(config: RunConfig, *, resume: bool, again: bool) -> RunRecord:
 def _run_in_pool(
     jobs: list[tuple[str, RunConfig]],
     overrides: list[str],
-    workers: int | str,
+    workers: int | Literal["auto"],
     *,
     resume: bool,
     again: bool,
@@ -143,4 +138,3 @@ def _run_in_pool(
 
 def _title(config: RunConfig) -> str:
     return f"{config.name} s{config.seed}"
-

@@ -72,7 +72,16 @@ def _seeds(protocol: str, records: Sequence[RunRecord]) -> Table:
         title=f"{_title(protocol, records[0])}: mean ± standard deviation over seeds", title_justify="left"
     )
     table.add_column("configuration")
-    for heading in ("seeds", "accuracy", "threshold", f"VAL@FAR={_FAR}", "exact VAL", "AUC", "EER", "images/s"):
+    for heading in (
+        "seeds",
+        "accuracy",
+        "threshold",
+        f"VAL@FAR={_FAR}",
+        "exact VAL",
+        "AUC",
+        "EER",
+        "images/s",
+    ):
         table.add_column(heading, justify="right")
     groups: dict[str, list[RunRecord]] = {}
     for record in records:

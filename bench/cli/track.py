@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
+
+if TYPE_CHECKING:
+    from bench.tracking import SyncResult
 
 
 @click.group()
@@ -24,6 +28,21 @@ def sync(runs: Path, uri: str | None, experiment: str, upload_checkpoint: bool) 
     settings = tracking.TrackingSettings(uri=uri, experiment=experiment, upload_checkpoint=upload_checkpoint)
     results = tracking.sync(runs, settings)
     for result in results:
-        click.echo(f"{result}")
+        click.echo(_line(result), err=result.problem is not None)
     if not results:
         click.echo(f"{runs}: no run folders")
+    if any(result.problem for result in results):
+        raise SystemExit(1)
+
+
+def _line(result: SyncResult) -> str:
+    if result.problem is not None:
+        return result.problem
+    closed = "closed as KILLED, its process is gone; " if result.was_closed else ""
+    delivery = result.delivery
+    if delivery is None or delivery.run_id is None:
+        return f"{result.folder}: {closed}nothing to deliver"
+    state = delivery.state if delivery.is_complete else f"{delivery.state}, more to come"
+    return (
+        f"{result.folder}: {closed}{state}, {delivery.num_points} values sent, MLflow run {delivery.run_id}"
+    )

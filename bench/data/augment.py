@@ -60,10 +60,8 @@ class Augment:
         """
         draws = stream(self._seed, number).random((size, 10), dtype=np.float32)[share]
         pixels = images.float()
-        if self._rotate_rad:
-            pixels = self._affine(pixels, draws)
-        else:
-            pixels = self._flip_and_shift(pixels, draws)
+        place = self._affine if self._rotate_rad else self._flip_and_shift
+        pixels = place(pixels, draws)
         if self._brightness:
             factor = _to(1 + self._brightness * (2 * draws[:, 4] - 1), pixels)
             pixels = (pixels * factor[:, None, None, None]).clamp_(0, 255)
@@ -121,7 +119,8 @@ def standardize(pixels: Tensor, kind: str) -> Tensor:
 
     Args:
         pixels: (B, 3, H, W) uint8 or float.
-        kind: "fixed": (x - 127.5) / 128; "per_image": facenet's prewhiten, (x - mean) / max(std, 1 / sqrt(n)).
+        kind: "fixed": (x - 127.5) / 128; "per_image": facenet's prewhiten,
+            (x - mean) / max(std, 1 / sqrt(n)) with n values in an image.
     """
     pixels = pixels.float()
     if kind == "fixed":

@@ -138,8 +138,8 @@ class PK(_Counted):
         self._images_of = [own for own in np.split(order, starts[1:]) if len(own) >= images]
         if len(self._images_of) < people:
             raise UserError(
-                f"batch.people: {people} people x {images} images a batch, but only {len(self._images_of)} people "
-                f"of the training set have {images} images; lower batch.people or batch.images"
+                f"batch.people: {people} people x {images} images a batch, but only {len(self._images_of)} "
+                f"people of the training set have {images} images; lower batch.people or batch.images"
             )
         self.size = people * images
         self._people = people

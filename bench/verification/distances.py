@@ -17,6 +17,9 @@ METRICS: tuple[Metric, ...] = get_args(Metric)
 # rows at a time: 512 x 512 float32 is 1 MiB, which stays in a core's second-level cache
 _ROWS = 512
 
+# inf - inf and the like pass without numpy's warning, to be refused by name at the end
+_SILENT = np.errstate(invalid="ignore", over="ignore")
+
 
 def normalize(embeddings: npt.ArrayLike) -> Float:
     """Divide every embedding by its Euclidean norm.
@@ -42,6 +45,7 @@ def normalize(embeddings: npt.ArrayLike) -> Float:
     return unit
 
 
+@_SILENT
 def pair_distances(
     left: npt.ArrayLike, right: npt.ArrayLike, *, metric: Metric = "sqeuclidean"
 ) -> npt.NDArray[np.float64]:
@@ -87,6 +91,7 @@ def pair_distances(
     return distances
 
 
+@_SILENT
 def fold_distances(
     left: npt.ArrayLike, right: npt.ArrayLike, fold: npt.ArrayLike, *, metric: Metric = "sqeuclidean"
 ) -> npt.NDArray[np.float64]:

@@ -2,8 +2,8 @@
 
 Wilson's takes thresholds as given and pairs as independent: the least that can be said. The bootstrap
 chooses thresholds anew in every replicate. By pair it still takes pairs as independent; by identity it
-knows that pairs share people, and errs to the wide side (up to 1.7 times too wide for an impostor share where
-hardly any two pairs share a person). The truth lies between the two.
+knows that pairs share people, and errs to the wide side: where hardly any two pairs share a person, the share
+of impostors below a given distance varies sqrt(3) times too much. The truth lies between the two.
 """
 
 from __future__ import annotations

@@ -13,7 +13,8 @@ import bench.cli
 
 TINY = """\
 description: a second of training
-data: {name: rendered, identities: 12, images_per_identity: 6, size_px: 32, test_pairs: 4, validation_pairs: 3}
+data: {name: rendered, identities: 12, images_per_identity: 6, size_px: 32,
+       test_pairs: 4, validation_pairs: 3}
 backbone: {name: small, embedding_dim: 16, width: 4}
 loss: {name: center, factor: 0.01}
 batch: {name: random, size: 18}

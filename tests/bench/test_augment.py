@@ -65,7 +65,9 @@ def test_erasing_puts_one_grey_rectangle_into_the_chosen_share() -> None:
     erased = Augment(0, flip=False, erase=0.25)(images, 0, 300)
     holes = (erased == 127.5).all(1)
     assert 45 < int(holes.flatten(1).any(1).sum()) < 105
-    assert torch.equal(erased[~holes[:, None].expand_as(erased)], images.float()[~holes[:, None].expand_as(erased)])
+    assert torch.equal(
+        erased[~holes[:, None].expand_as(erased)], images.float()[~holes[:, None].expand_as(erased)]
+    )
 
 
 def test_the_images_themselves_are_left_as_they_are() -> None:

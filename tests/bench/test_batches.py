@@ -46,7 +46,9 @@ def test_pk_shows_every_person_once_a_pass() -> None:
     assert sorted({int(LABELS[index]) for batch in batches for index in batch}) == list(range(10))
 
 
-@pytest.mark.parametrize("make", [lambda: Random(LABELS, 5, size=7), lambda: PK(LABELS, 5, people=3, images=2)])
+@pytest.mark.parametrize(
+    "make", [lambda: Random(LABELS, 5, size=7), lambda: PK(LABELS, 5, people=3, images=2)]
+)
 def test_a_source_continues_from_its_state(make) -> None:  # type: ignore[no-untyped-def]
     whole = draw(make(), 30)
     first = make()

@@ -13,7 +13,11 @@ CPU = torch.device("cpu")
 
 
 def state(step: int) -> dict[str, Any]:
-    return {"step": step, "learner": {"weights": torch.full((3,), float(step)), "random": {}}, "metrics_bytes": 0}
+    return {
+        "step": step,
+        "learner": {"weights": torch.full((3,), float(step)), "random": {}},
+        "metrics_bytes": 0,
+    }
 
 
 def test_the_newest_whole_checkpoint_is_loaded_and_old_ones_go(tmp_path: Path) -> None:
@@ -63,7 +67,9 @@ def test_a_full_disk_is_one_line_and_leaves_the_checkpoint_before(
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(torch, "save", full)
-    with pytest.raises(BenchError, match="no space for the checkpoint of step 20; free some and continue with --resume"):
+    with pytest.raises(
+        BenchError, match="no space for the checkpoint of step 20; free some and continue with --resume"
+    ):
         checkpoints.save(state(20))
     assert sorted(path.name for path in tmp_path.iterdir()) == ["step-00000010.json", "step-00000010.pt"]
 

@@ -59,9 +59,12 @@ class TestRun:
         validation = [line.step for line in lines if "validation/accuracy" in line.metrics]
         assert training == [3, 6, 9, 12]
         assert validation == [4, 8, 12]
-        assert {"train/cross_entropy", "train/center_term", "train/learning_rate", "train/images_per_s"} <= set(
-            lines[0].metrics
-        )
+        assert {
+            "train/cross_entropy",
+            "train/center_term",
+            "train/learning_rate",
+            "train/images_per_s",
+        } <= set(lines[0].metrics)
 
     def test_the_same_seed_gives_the_same_run_and_another_seed_another(self) -> None:
         first = run("tiny.yaml", UNTRACKED)
@@ -137,7 +140,10 @@ class TestRun:
 
     def test_two_processes_do_not_work_in_one_folder(self) -> None:
         record = run("tiny.yaml", UNTRACKED)
-        with folder_of(record).lock(), pytest.raises(UserError, match="is working on this run; wait for it or stop it"):
+        with (
+            folder_of(record).lock(),
+            pytest.raises(UserError, match="is working on this run; wait for it or stop it"),
+        ):
             run("tiny.yaml", UNTRACKED, again=True)
 
 
@@ -156,7 +162,9 @@ class TestResume:
     def test_without_resume_an_unfinished_run_is_not_overwritten(self, workspace: Path) -> None:
         with pytest.raises(BenchError, match="pulled the plug"):
             run("tiny.yaml", UNTRACKED, progress=PullsThePlug(at_step=9))
-        with pytest.raises(UserError, match="holds an unfinished run; continue it with --resume, or start it anew"):
+        with pytest.raises(
+            UserError, match="holds an unfinished run; continue it with --resume, or start it anew"
+        ):
             run("tiny.yaml", UNTRACKED)
         assert run("tiny.yaml", UNTRACKED, again=True).resumed_from_step is None
 
@@ -190,7 +198,9 @@ def weights(runs: Path) -> dict[str, list[float]]:
     (folder,) = runs.iterdir()
     newest = sorted((folder / "checkpoints").glob("*.pt"))[-1]
     learner = torch.load(newest, weights_only=True)["learner"]
-    return {name: value.flatten().tolist() for name, value in {**learner["backbone"], **learner["loss"]}.items()}
+    return {
+        name: value.flatten().tolist() for name, value in {**learner["backbone"], **learner["loss"]}.items()
+    }
 
 
 class TestCommand:
@@ -206,7 +216,14 @@ class TestCommand:
 
     def test_seeds_run_in_processes_of_their_own_and_are_summed_up(self, bench_command: Bench) -> None:
         ended = bench_command(
-            "run", "tiny.yaml", "tracking.enabled=false", "train.max_steps=3", "--seeds", "2", "--workers", "2"
+            "run",
+            "tiny.yaml",
+            "tracking.enabled=false",
+            "train.max_steps=3",
+            "--seeds",
+            "2",
+            "--workers",
+            "2",
         )
         assert ended.code == 0, ended.err
         assert "mean ± standard deviation over seeds" in ended.out
@@ -214,7 +231,9 @@ class TestCommand:
 
     def test_a_run_in_a_worker_is_the_run_at_home(self, bench_command: Bench) -> None:
         at_home = run("tiny.yaml", [*UNTRACKED, "runtime.runs=home"])
-        other = bench_command("run", "tiny.yaml", *UNTRACKED, "runtime.threads=1", "--seeds", "2", "--workers", "2")
+        other = bench_command(
+            "run", "tiny.yaml", *UNTRACKED, "runtime.threads=1", "--seeds", "2", "--workers", "2"
+        )
         assert other.code == 0, other.err
         (path,) = Path("runs").glob("tiny-*-s0")
         record = RunFolder(path).record()
@@ -239,7 +258,9 @@ class TestCommand:
         assert ended.err.startswith("name a configuration, e.g. 'bench run center'")
 
     def test_problems_of_a_configuration_are_lines_with_exit_code_2(self, bench_command: Bench) -> None:
-        Path("wrong.yaml").write_text("extends: tiny.yaml\nloss: {name: center, facter: 1}\ntrain: {epochs: yes}\n")
+        Path("wrong.yaml").write_text(
+            "extends: tiny.yaml\nloss: {name: center, facter: 1}\ntrain: {epochs: yes}\n"
+        )
         ended = bench_command("run", "wrong.yaml")
         assert ended.code == 2
         assert ended.err.splitlines()[0] == "wrong.yaml:2: loss.facter: unknown key; did you mean 'factor'?"

@@ -166,3 +166,17 @@ def test_pairs_that_cannot_be_compared_are_refused() -> None:
         fold_distances(one * 4, one * 4, [0, 0, 1, 1], metric="angle")  # equal to their mean
     with pytest.raises(ValueError, match="at least 2 folds"):
         fold_distances(one, one, [0], metric="angle")
+
+
+@pytest.mark.parametrize("metric", METRICS)
+@pytest.mark.parametrize("wrong", [np.inf, -np.inf, np.nan, 1e200])
+def test_values_that_overflow_or_are_not_finite_are_refused_by_pair(metric, wrong: float) -> None:
+    left, right = _embeddings(11, 600)
+    left[555, 3] = wrong
+    right[555, 3] = wrong / 2
+    for distances in (
+        pair_distances,
+        lambda *sides, metric: fold_distances(*sides, np.arange(600) % 2, metric=metric),
+    ):
+        with pytest.raises(ValueError, match=r"^embeddings must be finite, but pair \d+ is not"):
+            distances(left, right, metric=metric)

@@ -1,0 +1,125 @@
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from bench.cli.arguments import split_arguments
+from bench.errors import UserError
+
+from .conftest import Bench
+
+HEAVY = ("torch", "mlflow", "optuna", "timm", "pandas", "matplotlib", "numpy", "sklearn", "pydantic")
+
+
+def test_help_imports_nothing_heavy() -> None:
+    program = (
+        "import sys\nfrom bench.cli import main\nsys.argv = ['bench', '--help']\n"
+        "try:\n    main()\nexcept SystemExit:\n    pass\n"
+        f"print([name for name in {HEAVY!r} if name in sys.modules], file=sys.stderr)"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stderr.strip() == "[]"
+    assert "bench run center" in done.stdout
+
+
+def test_python_dash_m_bench_is_the_command() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "bench", "list", "--help"], capture_output=True, text=True, check=True
+    )
+    assert "List what can be named in a configuration." in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("kind", "names"),
+    [
+        ("losses", ["center", "softmax", "triplet"]),
+        ("miners", ["all", "hard", "semi_hard"]),
+        ("backbones", ["inception_resnet_v1", "small"]),
+        ("data", ["rendered"]),
+        ("batches", ["pk", "random"]),
+        ("optimizers", ["adam", "adamw", "sgd"]),
+        ("schedules", ["constant", "cosine"]),
+        ("configs", ["center", "smoke", "softmax", "triplet"]),
+    ],
+)
+def test_list_names_every_component_with_a_line_about_it(
+    bench_command: Bench, kind: str, names: list[str]
+) -> None:
+    ended = bench_command("list", kind)
+    assert ended.code == 0
+    lines = dict(line.split(maxsplit=1) for line in ended.out.splitlines())
+    assert set(names) <= set(lines)
+    assert all(len(text) > 10 for text in lines.values())
+
+
+def test_list_long_shows_options_and_defaults(bench_command: Bench) -> None:
+    ended = bench_command("list", "batches", "--long")
+    assert "  people  = 32\n" in ended.out
+
+
+def test_check_says_valid_and_explains_every_value(bench_command: Bench) -> None:
+    ended = bench_command("check", "tiny.yaml", "loss.factor=0.5", "--explain")
+    assert ended.code == 0
+    first, *rows = ended.out.splitlines()
+    assert first.startswith("tiny.yaml: valid, hash ")
+    origins = {row.split()[0]: " ".join(row.split()[2:]) for row in rows}
+    assert origins["loss.factor"] == "command line"
+    assert origins["loss.alfa"] == "default"
+    assert origins["batch.size"] == "tiny.yaml:5"
+
+
+def test_check_lists_all_problems_at_once(bench_command: Bench) -> None:
+    Path("wrong.yaml").write_text("extends: tiny.yaml\nlos: 1\nseed: -1\n")
+    ended = bench_command("check", "wrong.yaml")
+    assert ended.code == 2
+    assert ended.err == (
+        "wrong.yaml:2: los: unknown key; did you mean 'loss'?\nwrong.yaml:3: seed: must be >= 0, got -1\n"
+    )
+    assert ended.out == ""
+
+
+def test_schema_is_json_that_knows_the_losses(bench_command: Bench) -> None:
+    ended = bench_command("schema")
+    assert "semi_hard" in json.dumps(json.loads(ended.out))
+
+
+def test_preview_writes_a_contact_sheet(bench_command: Bench) -> None:
+    ended = bench_command("data", "preview", "tiny.yaml", "--people", "3", "--images", "4")
+    assert ended.code == 0, ended.err
+    assert "runs/preview-rendered.png: 3 people, 4 pictures of each" in ended.out
+    with Image.open("runs/preview-rendered.png") as sheet:
+        assert sheet.width > 4 * 32
+        assert sheet.height > 3 * 32
+
+
+def test_preview_of_two_configurations_is_refused(bench_command: Bench) -> None:
+    ended = bench_command("data", "preview", "tiny.yaml", "center")
+    assert (ended.code, ended.err) == (2, "one configuration at a time, got tiny.yaml, center\n")
+
+
+def test_an_unknown_configuration_names_the_nearest(bench_command: Bench) -> None:
+    ended = bench_command("run", "centre")
+    assert (ended.code, ended.err) == (
+        2,
+        "centre: no such file, and no shipped configuration of that name; did you mean 'center'?\n",
+    )
+
+
+def test_arguments_may_come_in_any_order() -> None:
+    assert split_arguments(["a=1", "center", "b.c={x: 1}", "./my=odd.yaml"]) == (
+        ["center", "./my=odd.yaml"],
+        ["a=1", "b.c={x: 1}"],
+    )
+    with pytest.raises(UserError):
+        split_arguments(["a=1"])
+
+
+def test_track_sync_of_a_missing_folder_is_one_line(bench_command: Bench) -> None:
+    ended = bench_command("track", "sync", "nowhere")
+    assert (ended.code, ended.err) == (
+        2,
+        "nowhere: no such folder; name the folder that holds the run folders\n",
+    )
