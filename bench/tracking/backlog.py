@@ -8,11 +8,10 @@ from pathlib import Path
 
 from bench.errors import BenchError, UserError
 from bench.results import RunFolder, run_folders
-from bench.tracking.contents import state_of
+from bench.tracking import contents
 from bench.tracking.delivery import Delivery, deliver
-from bench.tracking.politeness import polite_mlflow
-from bench.tracking.settings import TrackingSettings
-from bench.tracking.store import StoreUnreachable, open_store
+from bench.tracking.settings import TrackingSettings, resolve_uri
+from bench.tracking.store import StoreUnreachable
 
 _BUSY_WAIT_S = 10.0
 
@@ -37,41 +36,55 @@ class SyncResult:
 def sync(runs: Path, settings: TrackingSettings) -> list[SyncResult]:
     """Close abandoned runs below `runs` and deliver every backlog, in the order of their names.
 
-    A store that is away ends the delivery, not the closing: the rest of the results carry its problem.
+    What `settings` leaves open (address, experiment, checkpoint) is as each run's own config.yaml says; a run
+    that was configured not to be tracked is not delivered. A store that is away is asked once.
 
     Raises:
-        UserError: `runs` is no folder, or the settings cannot work.
+        UserError: `runs` is no folder, or the address in `settings` or in MLFLOW_TRACKING_URI is malformed.
     """
     if not runs.is_dir():
         raise UserError(f"{runs}: no such folder; name the folder that holds the run folders")
-    folders = run_folders(runs)
-    away = _away(settings) if folders else None
-    results = []
-    for folder in folders:
-        was_closed, delivery, problem = False, None, None
-        try:
-            was_closed = close_abandoned(folder)
-            if away is None:
-                delivery = deliver(folder, settings, wait_s=_BUSY_WAIT_S)
-                if delivery.is_busy:
-                    problem = f"{folder.path}: another process is delivering this run; nothing to do here"
-        except StoreUnreachable as error:
-            away = error
-        except BenchError as error:
-            problem = str(error)
-        if away is not None and problem is None:
-            problem = f"{away.problem}; {folder.path} waits; try again when it is back"
-        results.append(SyncResult(folder.path, delivery, was_closed, problem))
-    return results
+    resolve_uri(settings)
+    away: dict[str, StoreUnreachable] = {}
+    return [_sync_one(folder, settings, away) for folder in run_folders(runs)]
 
 
-def _away(settings: TrackingSettings) -> StoreUnreachable | None:
+def _sync_one(folder: RunFolder, settings: TrackingSettings, away: dict[str, StoreUnreachable]) -> SyncResult:
+    was_closed, delivery, problem = False, None, None
     try:
-        with polite_mlflow():
-            open_store(settings)
+        was_closed = close_abandoned(folder)
+        wanted = _as_configured(folder, settings)
+        if wanted is not None:
+            uri = resolve_uri(wanted)
+            if uri in away:
+                raise away[uri]
+            delivery = deliver(folder, wanted, wait_s=_BUSY_WAIT_S)
+            if delivery.is_busy:
+                problem = f"{folder.path}: another process is delivering this run; nothing to do here"
     except StoreUnreachable as error:
-        return error
-    return None
+        away[uri] = error
+        problem = f"{error.problem}; {folder.path} waits; try again when it is back"
+    except BenchError as error:
+        problem = str(error)
+    return SyncResult(folder.path, delivery, was_closed, problem)
+
+
+def _as_configured(folder: RunFolder, settings: TrackingSettings) -> TrackingSettings | None:
+    """Where this run is to be delivered; None: nowhere."""
+    own = contents.config(folder.config).get("tracking") or {}
+    if not own.get("enabled", True):
+        return None
+    uri = settings.uri or own.get("uri")
+    if uri and "***" in uri:
+        raise UserError(
+            f"{folder.path}: was configured for MLflow at {uri}, whose password is not kept here; give the "
+            "whole address with --uri"
+        )
+    return TrackingSettings(
+        uri=uri,
+        experiment=settings.experiment or own.get("experiment"),
+        upload_checkpoint=settings.upload_checkpoint or own.get("upload_checkpoint", False),
+    )
 
 
 def close_abandoned(folder: RunFolder) -> bool:
@@ -79,12 +92,12 @@ def close_abandoned(folder: RunFolder) -> bool:
 
     Does nothing while somebody else works in the folder, resuming it for example.
     """
-    state = state_of(folder)
+    state = contents.state_of(folder)
     if state is None or not state.is_abandoned:
         return False
     try:
         with folder.lock():
-            state = state_of(folder)
+            state = contents.state_of(folder)
             if state is None or not state.is_abandoned:
                 return False
             ended_at = _last_sign_of_life(folder)

@@ -36,18 +36,30 @@ def state_of(folder: RunFolder) -> RunState | None:
         ) from None
 
 
-def params(config: Path) -> dict[str, str]:
-    """The resolved configuration, flat: dotted path -> the value as one would write it in an override.
+def config(path: Path) -> dict[str, Any]:
+    """The resolved configuration; empty before it is written.
 
-    Values beyond 6000 characters are cut; config.yaml among the artifacts has them whole.
+    Raises:
+        BenchError: the file is damaged.
     """
     try:
-        document = yaml.safe_load(config.read_text())
+        document = yaml.safe_load(path.read_text())
     except FileNotFoundError:
         return {}
     except yaml.YAMLError as error:
-        raise BenchError(f"{config}: not YAML: {' '.join(str(error).split())}") from None
-    return {_allowed_key(path): _cut(_as_text(value), _MAX_PARAM, _CUT) for path, value in _leaves(document)}
+        raise BenchError(f"{path}: not YAML: {' '.join(str(error).split())}") from None
+    if not isinstance(document, dict):
+        raise BenchError(f"{path}: not a mapping of settings")
+    return document
+
+
+def params(path: Path) -> dict[str, str]:
+    """The configuration flat: dotted path -> the value as one would write it in an override.
+
+    Values beyond 6000 characters are cut; config.yaml among the artifacts has them whole.
+    """
+    leaves = _leaves(config(path))
+    return {_allowed_key(key): _cut(_as_text(value), _MAX_PARAM, _CUT) for key, value in leaves}
 
 
 def tags(folder: RunFolder, state: RunState, record: RunRecord | None) -> dict[str, str]:

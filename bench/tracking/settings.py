@@ -14,6 +14,7 @@ from bench.errors import UserError, did_you_mean
 
 logger = logging.getLogger("bench.tracking")
 
+DEFAULT_EXPERIMENT = "faceloss-bench"
 _SCHEMES = ("http", "https", "sqlite", "postgresql", "mysql", "mssql", "databricks")
 # greedy up to the last @: a password may itself hold one
 _CREDENTIALS = re.compile(r"(?<=://)[^\s?#]*@")
@@ -27,13 +28,18 @@ class TrackingSettings:
     Args:
         uri: address of the MLflow store, as MLFLOW_TRACKING_URI would hold it; None: that variable, else
             MLflow's own default, mlflow.db in the current folder. May hold a password: not in the repr.
-        experiment: name of the MLflow experiment, created when missing.
+        experiment: name of the MLflow experiment, created when missing; None: faceloss-bench.
         upload_checkpoint: also deliver the run's checkpoint.
     """
 
     uri: str | None = field(default=None, repr=False)
-    experiment: str = "faceloss-bench"
+    experiment: str | None = None
     upload_checkpoint: bool = False
+
+    @property
+    def experiment_name(self) -> str:
+        """The experiment that is meant."""
+        return self.experiment or DEFAULT_EXPERIMENT
 
 
 def redact(text: str) -> str:

@@ -82,7 +82,10 @@ class Store:
             if experiment is None:
                 try:
                     return self._client.create_experiment(
-                        self._experiment, artifact_location=_artifacts_beside(self._uri, self._experiment)
+                        self._experiment,
+                        artifact_location=_artifacts_beside(self._uri, self._experiment),
+                        # the UI then opens on the table of runs, not on the tools for language models
+                        tags={"mlflow.experimentKind": "custom_model_development"},
                     )
                 except MlflowException as error:  # somebody on another machine was faster
                     if error.error_code != _ALREADY_EXISTS:
@@ -229,7 +232,7 @@ def open_store(settings: TrackingSettings) -> Store:
     database, sometimes for good.
     """
     uri = resolve_uri(settings)
-    known = _open.get((uri, settings.experiment))
+    known = _open.get((uri, settings.experiment_name))
     if known is not None:
         return known
     from mlflow import MlflowClient
@@ -238,11 +241,11 @@ def open_store(settings: TrackingSettings) -> Store:
         with _creation_lock(uri).acquire(timeout=_CREATION_WAIT_S):
             with sorted_failures(uri):
                 _try_connection(uri)
-                store = Store(MlflowClient(tracking_uri=uri), uri, settings.experiment)
+                store = Store(MlflowClient(tracking_uri=uri), uri, settings.experiment_name)
             store.experiment_id()
     except Timeout:
         raise StoreUnreachable(uri, f"another process creates it since {_CREATION_WAIT_S} s") from None
-    _open[uri, settings.experiment] = store
+    _open[uri, settings.experiment_name] = store
     return store
 
 

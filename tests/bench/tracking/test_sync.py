@@ -9,7 +9,7 @@ from filelock import FileLock
 
 from bench.errors import UserError
 from bench.results import RunFolder
-from bench.tracking import SyncResult, TrackingSettings, close_abandoned, store, sync
+from bench.tracking import SyncResult, TrackingSettings, close_abandoned, sync
 
 
 def _abandon(run) -> None:
@@ -121,14 +121,46 @@ def test_damaged_state_does_not_keep_the_others_back(make_run, settings, tmp_pat
     assert second.problem is None
 
 
-def test_deleted_experiment_is_said_once_for_all(make_run, settings, seen, tmp_path):
-    make_run("a")
-    make_run("b")
-    experiment = seen.client.get_experiment_by_name("faces").experiment_id
-    seen.client.delete_experiment(experiment)
-    store._open.clear()  # as in a new process
-    with pytest.raises(UserError, match="the experiment 'faces' was deleted there"):
-        sync(tmp_path / "runs", settings)
+CONFIGURED = """\
+name: center
+tracking: {{enabled: {enabled}, experiment: mine, uri: {uri}, upload_checkpoint: true}}
+"""
+
+
+def test_experiment_and_address_are_those_of_the_runs_own_config(make_run, settings, seen_in, tmp_path):
+    run = make_run(config=CONFIGURED.format(enabled="true", uri=settings.uri))
+    run.write_artifacts()
+    run.end("FINISHED")
+    sync(tmp_path / "runs", TrackingSettings())
+    seen = seen_in(TrackingSettings(uri=settings.uri, experiment="mine"))
+    assert seen.run().info.status == "FINISHED"
+    assert "checkpoints/step-00000010.pt" in seen.artifacts()
+
+
+def test_explicit_experiment_wins(make_run, settings, seen, tmp_path):
+    make_run(config=CONFIGURED.format(enabled="true", uri="null"))
+    sync(tmp_path / "runs", settings)
+    assert len(seen.runs()) == 1
+
+
+def test_run_configured_not_to_be_tracked_is_not_delivered(make_run, settings, seen, tmp_path):
+    make_run(config=CONFIGURED.format(enabled="false", uri="null"))
+    assert sync(tmp_path / "runs", settings) == [SyncResult(tmp_path / "runs" / "center-abababab-s3")]
+    assert seen.runs() == []
+
+
+def test_address_without_its_password_is_asked_for(make_run, tmp_path):
+    make_run("a", config=CONFIGURED.format(enabled="true", uri="http://***@127.0.0.1:5000"))
+    (result,) = sync(tmp_path / "runs", TrackingSettings())
+    assert result.problem == (
+        f"{tmp_path}/runs/a: was configured for MLflow at http://***@127.0.0.1:5000, whose password is not "
+        "kept here; give the whole address with --uri"
+    )
+
+
+def test_malformed_address_is_refused_before_anything(run, tmp_path):
+    with pytest.raises(UserError, match="did you mean 'http'"):
+        sync(tmp_path / "runs", TrackingSettings(uri="htp://127.0.0.1"))
 
 
 def test_folder_that_another_process_delivers_is_said(run, settings, tmp_path, monkeypatch):
