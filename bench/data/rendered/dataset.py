@@ -25,7 +25,7 @@ from losses.types import Bounds, NonNegative, NonNegativeInt, PositiveInt
 logger = logging.getLogger("bench.data")
 
 # Raise it whenever a picture or a pair changes for the same parameters: old caches are then left alone.
-RENDERER_VERSION = 1
+RENDERER_VERSION = 2
 
 ImageSize = Annotated[int, Bounds(ge=16, le=1024, unit="px")]
 
