@@ -17,9 +17,6 @@ METRICS: tuple[Metric, ...] = get_args(Metric)
 # rows at a time: 512 x 512 float32 is 1 MiB, which stays in a core's second-level cache
 _ROWS = 512
 
-# inf - inf and the like pass without numpy's warning, to be refused by name at the end
-_SILENT = np.errstate(invalid="ignore", over="ignore")
-
 
 def normalize(embeddings: npt.ArrayLike) -> Float:
     """Divide every embedding by its Euclidean norm.
@@ -45,7 +42,6 @@ def normalize(embeddings: npt.ArrayLike) -> Float:
     return unit
 
 
-@_SILENT
 def pair_distances(
     left: npt.ArrayLike, right: npt.ArrayLike, *, metric: Metric = "sqeuclidean"
 ) -> npt.NDArray[np.float64]:
@@ -76,22 +72,23 @@ def pair_distances(
     _check_metric(metric)
     a, b = _as_pairs(left, right)
     distances = np.empty(len(a), dtype=np.float64)
-    for start in range(0, len(a), _ROWS):
-        rows = slice(start, start + _ROWS)
-        if metric in ("sqeuclidean", "euclidean"):
-            difference = np.subtract(a[rows], b[rows])
-            distances[rows] = np.sum(np.square(difference, out=difference), axis=1)
-        else:
-            dot = np.sum(np.multiply(a[rows], b[rows]), axis=1)
-            norm = np.sqrt(np.sum(np.square(a[rows]), axis=1)) * np.sqrt(np.sum(np.square(b[rows]), axis=1))
-            distances[rows] = _from_cosine(dot, norm, metric, start)
+    # inf - inf and the like are refused by name below, so numpy need not warn
+    with np.errstate(invalid="ignore", over="ignore"):
+        for start in range(0, len(a), _ROWS):
+            rows = slice(start, start + _ROWS)
+            if metric in ("sqeuclidean", "euclidean"):
+                difference = np.subtract(a[rows], b[rows])
+                distances[rows] = np.sum(np.square(difference, out=difference), axis=1)
+            else:
+                dot = np.sum(np.multiply(a[rows], b[rows]), axis=1)
+                left_norm, right_norm = (np.sqrt(np.sum(np.square(side[rows]), axis=1)) for side in (a, b))
+                distances[rows] = _from_cosine(dot, left_norm * right_norm, metric, start)
     if metric == "euclidean":
         np.sqrt(distances, out=distances)
     _refuse(~np.isfinite(distances), "embeddings must be finite, but pair {row} is not")
     return distances
 
 
-@_SILENT
 def fold_distances(
     left: npt.ArrayLike, right: npt.ArrayLike, fold: npt.ArrayLike, *, metric: Metric = "sqeuclidean"
 ) -> npt.NDArray[np.float64]:
@@ -120,19 +117,24 @@ def fold_distances(
     folds, num_folds = check_folds(fold, len(a))
     if metric in ("sqeuclidean", "euclidean"):
         return np.broadcast_to(pair_distances(a, b, metric=metric), (num_folds, len(a)))
-    overall, means = _means(a, b, folds, num_folds)
-    mean_squares = np.sum(np.square(means), axis=1)
+    # one value that is not finite would spread over the means to every pair
+    finite = np.isfinite(a).all(axis=1) & np.isfinite(b).all(axis=1)
+    _refuse(~finite, "embeddings must be finite, but pair {row} is not")
     distances = np.empty((num_folds, len(a)), dtype=np.float64)
-    for start in range(0, len(a), _ROWS):
-        rows = slice(start, start + _ROWS)
-        # small numbers after the shift: no cancellation even when all embeddings lie close together
-        x, y = a[rows] - overall, b[rows] - overall
-        x_means, y_means = x @ means.T, y @ means.T
-        dot = np.sum(x * y, axis=1)[:, None] - x_means - y_means + mean_squares
-        x_squares = np.sum(np.square(x), axis=1)[:, None] - 2 * x_means + mean_squares
-        y_squares = np.sum(np.square(y), axis=1)[:, None] - 2 * y_means + mean_squares
-        norm = np.sqrt(np.maximum(x_squares, 0)) * np.sqrt(np.maximum(y_squares, 0))
-        distances[:, rows] = _from_cosine(dot, norm, metric, start).T
+    # as in `pair_distances`
+    with np.errstate(invalid="ignore", over="ignore"):
+        overall, means = _means(a, b, folds, num_folds)
+        mean_squares = np.sum(np.square(means), axis=1)
+        for start in range(0, len(a), _ROWS):
+            rows = slice(start, start + _ROWS)
+            # small numbers after the shift: no cancellation even when all embeddings lie close together
+            x, y = a[rows] - overall, b[rows] - overall
+            x_means, y_means = x @ means.T, y @ means.T
+            dot = np.sum(x * y, axis=1)[:, None] - x_means - y_means + mean_squares
+            x_squares = np.sum(np.square(x), axis=1)[:, None] - 2 * x_means + mean_squares
+            y_squares = np.sum(np.square(y), axis=1)[:, None] - 2 * y_means + mean_squares
+            norm = np.sqrt(np.maximum(x_squares, 0)) * np.sqrt(np.maximum(y_squares, 0))
+            distances[:, rows] = _from_cosine(dot, norm, metric, start).T
     _refuse(~np.isfinite(distances).all(axis=0), "embeddings must be finite, but pair {row} is not")
     return distances
 
