@@ -157,7 +157,8 @@ def _means(
 def _from_cosine(dot: Float, norm: Float, metric: Metric, start: int) -> Float:
     directionless = np.equal(norm, 0).reshape(len(norm), -1).any(axis=1)
     _refuse(directionless, "an embedding of norm 0 has no direction: pair {row}", start)
-    cosine = np.clip(dot / norm, -1.0, 1.0)
+    # a norm that overflows would divide everything to 0; nan is refused by the caller
+    cosine = np.clip(dot / np.where(np.isfinite(norm), norm, np.nan), -1.0, 1.0)
     return 1.0 - cosine if metric == "cosine" else np.arccos(cosine) / math.pi
 
 
