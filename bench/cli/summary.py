@@ -7,6 +7,7 @@ import statistics
 from collections.abc import Sequence
 from pathlib import Path
 
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
@@ -34,21 +35,19 @@ def _all_single(records: Sequence[RunRecord]) -> bool:
 
 
 def _single(protocol: str, records: Sequence[RunRecord]) -> Table:
-    table = Table(title=_title(protocol, records[0]), title_justify="left")
-    table.add_column("run")
-    for heading in (
+    table = _table(
+        _title(protocol, records[0]),
+        "run",
         "accuracy",
         "± std of folds",
         "± std error",
         "threshold",
-        f"VAL@FAR={_FAR}",
+        f"VAL at FAR {_FAR}",
         "exact VAL",
-        "AUC",
         "EER",
         "images/s",
         "minutes",
-    ):
-        table.add_column(heading, justify="right")
+    )
     for record in records:
         metrics = record.protocols[protocol].metrics
         table.add_row(
@@ -59,7 +58,6 @@ def _single(protocol: str, records: Sequence[RunRecord]) -> Table:
             f"{metrics['best_threshold']:.3f}",
             _val(metrics, "val_at_far"),
             _val(metrics, "val_exact_at_far"),
-            f"{metrics['auc']:.4f}",
             _percent(metrics["eer"]),
             f"{record.timing.images_per_s:,.0f}",
             f"{record.timing.wall_s / 60:.1f}",
@@ -68,21 +66,18 @@ def _single(protocol: str, records: Sequence[RunRecord]) -> Table:
 
 
 def _seeds(protocol: str, records: Sequence[RunRecord]) -> Table:
-    table = Table(
-        title=f"{_title(protocol, records[0])}: mean ± standard deviation over seeds", title_justify="left"
-    )
-    table.add_column("configuration")
-    for heading in (
+    table = _table(
+        f"{_title(protocol, records[0])}: mean ± standard deviation over seeds",
+        "configuration",
         "seeds",
         "accuracy",
         "threshold",
-        f"VAL@FAR={_FAR}",
+        f"VAL at FAR {_FAR}",
         "exact VAL",
         "AUC",
         "EER",
         "images/s",
-    ):
-        table.add_column(heading, justify="right")
+    )
     groups: dict[str, list[RunRecord]] = {}
     for record in records:
         groups.setdefault(record.config_hash, []).append(record)
@@ -99,6 +94,14 @@ def _seeds(protocol: str, records: Sequence[RunRecord]) -> Table:
             _spread([row["eer"] for row in metrics], percent=True),
             f"{statistics.mean(record.timing.images_per_s for record in group):,.0f}",
         )
+    return table
+
+
+def _table(title: str, first: str, *others: str) -> Table:
+    table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, pad_edge=False)
+    table.add_column(first, no_wrap=True)
+    for heading in others:
+        table.add_column(heading, justify="right", min_width=min(8, len(heading)))
     return table
 
 
