@@ -86,6 +86,7 @@ def protocol_record(evaluation: Evaluation, config: EvaluateConfig) -> ProtocolR
     return ProtocolRecord(
         metrics=dict(figures.metrics),
         reasons=dict(figures.reasons),
+        warnings=dict(figures.warnings),
         fold_accuracy=tuple(figures.fold_accuracy),
         fold_threshold=tuple(figures.fold_threshold),
         val_facenet={far: dict(values) for far, values in figures.val_facenet.items()},

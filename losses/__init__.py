@@ -13,13 +13,21 @@ Every loss has a name in `LOSSES`, every miner one in `MINERS`.
 from losses.adaface import AdaFace
 from losses.arcface import ArcFace
 from losses.center import Center, CenterTerm
+from losses.collapse import collapse_warning
 from losses.combined_margin import CombinedMargin
+from losses.contrastive import Contrastive
 from losses.cosface import CosFace
 from losses.loss import LOSSES, Loss, LossOutput
+from losses.memory import CrossBatchMemory
 from losses.mining import MINERS
+from losses.multi_similarity import MultiSimilarity
 from losses.norm_softmax import NormSoftmax
+from losses.registry import Choice
 from losses.softmax import Softmax
+from losses.sources import Source, source
 from losses.sphereface import SphereFace
+from losses.sum import Sum, Term
+from losses.sup_con import InfoNce, SupCon
 from losses.triplet import Triplet
 
 __all__ = [
@@ -29,12 +37,23 @@ __all__ = [
     "ArcFace",
     "Center",
     "CenterTerm",
+    "Choice",
     "CombinedMargin",
+    "Contrastive",
     "CosFace",
+    "CrossBatchMemory",
+    "InfoNce",
     "Loss",
     "LossOutput",
+    "MultiSimilarity",
     "NormSoftmax",
     "Softmax",
+    "Source",
     "SphereFace",
+    "Sum",
+    "SupCon",
+    "Term",
     "Triplet",
+    "collapse_warning",
+    "source",
 ]

@@ -26,7 +26,7 @@ class Comparison:
         same_identity: (B, K) columns of every reference of the anchor's identity, itself among them; shorter
             lists are filled up with repetitions.
         is_positive: (B, K), False where `same_identity` holds a repetition or the anchor itself.
-        alpha: margin of the loss, in units of the distances.
+        alpha: margin of the loss, in units of the distances; 0 where it has none.
         squared: whether the distances are squared.
         embedding_dim: D.
     """
@@ -47,10 +47,16 @@ class Comparison:
         """(B, R), `fill` at the anchor's own identity."""
         return self.distances.scatter(1, self.same_identity, fill)
 
-    def pairs(self) -> tuple[Tensor, Tensor]:
-        """Every anchor-positive pair, both orders: rows and columns."""
-        anchors, places = self.is_positive.nonzero(as_tuple=True)
-        return anchors, self.same_identity[anchors, places]
+    def positive_mask(self) -> Tensor:
+        """(B, R), True at the positives."""
+        # adding, not setting: a repetition that fills up must not unset what it repeats
+        marks = self.distances.new_zeros(self.distances.shape)
+        return marks.scatter_add_(1, self.same_identity, self.is_positive.to(marks.dtype)) > 0.0
+
+    def negative_mask(self) -> Tensor:
+        """(B, R), True at other identities."""
+        everyone = torch.ones_like(self.distances, dtype=torch.bool)
+        return everyone.scatter_(1, self.same_identity, False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,9 +93,9 @@ def compare(
     labels: Tensor,
     reference_labels: Tensor,
     *,
-    alpha: float,
     squared: bool,
     embedding_dim: int,
+    alpha: float = 0.0,
 ) -> Comparison:
     """Find out who is whose positive.
 
@@ -97,9 +103,9 @@ def compare(
         distances: (B, R).
         labels: (B,) of the anchors.
         reference_labels: (R,); the first B are `labels`.
-        alpha: see `Comparison`.
         squared: see `Comparison`.
         embedding_dim: see `Comparison`.
+        alpha: see `Comparison`.
     """
     ordered, order = reference_labels.sort(stable=True)
     start = torch.searchsorted(ordered, labels)
@@ -136,13 +142,78 @@ def hard(comparison: Comparison) -> Triplets:
 @MINERS.register
 def semi_hard(comparison: Comparison) -> Triplets:
     """For each anchor-positive the closest negative with d_ap < d_an < d_ap + alpha, if any (FaceNet)."""
-    distances, order = comparison.negative_distances(math.inf).sort(1)
     positives = comparison.positive_distances(math.inf)
-    next_farther = torch.searchsorted(distances, positives, right=True).clamp_max_(distances.shape[1] - 1)
-    found = distances.gather(1, next_farther)
-    # strict on both sides: searchsorted's clamp may have come to rest on a distance that is not larger
-    in_band = (found > positives) & (found < positives + comparison.alpha)
-    anchor, place = (in_band & comparison.is_positive).nonzero(as_tuple=True)
-    negative = order[anchor, next_farther[anchor, place]]
-    candidates = int(comparison.is_positive.sum())
-    return Triplets(anchor, comparison.same_identity[anchor, place], negative, candidates)
+    found, negative = _next_farther(comparison, positives)
+    return _one_each(comparison, negative, found < positives + comparison.alpha)
+
+
+@MINERS.register
+def easy_positive(comparison: Comparison) -> Triplets:
+    """For each anchor its closest positive and the closest negative beyond it, if any (EPSHN)."""
+    closest, place = comparison.positive_distances(math.inf).min(1, keepdim=True)
+    found, negative = _next_farther(comparison, closest)
+    anchor = ((closest < math.inf) & (found < math.inf)).squeeze(1).nonzero().squeeze(1)
+    positive = comparison.same_identity.gather(1, place)[anchor, 0]
+    return Triplets(anchor, positive, negative[anchor, 0], int((closest < math.inf).sum()))
+
+
+@MINERS.register
+def violating(comparison: Comparison) -> Triplets:
+    """For each anchor-positive one negative at random among those with d_an < d_ap + alpha (facenet)."""
+    distances, order = comparison.negative_distances(math.inf).sort(1)
+    # fillers at -inf have no violators
+    limits = comparison.positive_distances(-math.inf) + comparison.alpha
+    num_violators = torch.searchsorted(distances, limits)
+    chosen = _random_below(num_violators)
+    return _one_each(comparison, order.gather(1, chosen), num_violators > 0)
+
+
+@MINERS.register
+def random(comparison: Comparison) -> Triplets:
+    """For each anchor-positive one negative at random."""
+    is_negative = comparison.negative_mask()
+    counts = is_negative.sum(1, keepdim=True)
+    columns = is_negative.nonzero()[:, 1]  # anchor after anchor
+    chosen = _random_below(counts.expand_as(comparison.is_positive)) + counts.cumsum(0) - counts
+    negative = columns[chosen.clamp_max(max(len(columns) - 1, 0))] if len(columns) else chosen
+    return _one_each(comparison, negative, counts > 0)
+
+
+@MINERS.register
+def distance_weighted(comparison: Comparison) -> Triplets:
+    """For each anchor-positive one negative drawn so that all distances are equally likely (Wu et al.)."""
+    distances = comparison.distances.sqrt() if comparison.squared else comparison.distances
+    is_negative = comparison.negative_mask()
+    # 1 / q(d), the density of distances on the sphere, as logarithm; cut at 0.5 against noise, and at 1.4
+    # because what is farther than a right angle gives no gradient
+    dim = comparison.embedding_dim
+    lengths = distances.clamp_min(0.5)
+    weights = (2.0 - dim) * lengths.log() - (dim - 3.0) / 2.0 * torch.log1p(-lengths.square() / 4.0)
+    weights = weights.masked_fill(~is_negative | (distances >= 1.4), -math.inf).softmax(1)
+    # an anchor with no negative that near: any negative, alike
+    weights = torch.where(weights.isnan(), is_negative.to(weights.dtype), weights)
+    possible = is_negative.any(1, keepdim=True)
+    weights = torch.where(possible, weights, 1.0)
+    negative = torch.multinomial(weights, comparison.is_positive.shape[1], replacement=True)
+    return _one_each(comparison, negative, possible)
+
+
+def _next_farther(comparison: Comparison, limits: Tensor) -> tuple[Tensor, Tensor]:
+    """For each limit (B, L) the closest negative beyond it: distances, inf if there is none, and columns."""
+    distances, order = comparison.negative_distances(math.inf).sort(1)
+    place = torch.searchsorted(distances, limits, right=True).clamp_max_(distances.shape[1] - 1)
+    found = distances.gather(1, place)
+    return found.masked_fill(found <= limits, math.inf), order.gather(1, place)
+
+
+def _random_below(counts: Tensor) -> Tensor:
+    """A whole number in [0, count) each, from the global generator of the device; 0 for a count of 0."""
+    shares = torch.rand(counts.shape, device=counts.device)
+    return torch.minimum((shares * counts).long(), (counts - 1).clamp_min(0))
+
+
+def _one_each(comparison: Comparison, negative: Tensor, is_found: Tensor) -> Triplets:
+    """One negative (B, K) for each anchor-positive pair for which one was found."""
+    anchor, place = (comparison.is_positive & is_found).nonzero(as_tuple=True)
+    positive = comparison.same_identity[anchor, place]
+    return Triplets(anchor, positive, negative[anchor, place], int(comparison.is_positive.sum()))

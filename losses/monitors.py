@@ -12,6 +12,27 @@ _MAX_PAIRS = 65_536
 _MIN_ANCHORS = 64
 
 
+def pair_monitors(
+    comparison: Comparison, unit: Tensor, *, active_share: Tensor, empty: Tensor, loss_to_collapse: Tensor
+) -> dict[str, Tensor]:
+    """The monitors that every loss over pairs has.
+
+    Args:
+        comparison: of the batch.
+        unit: (B, D), its normalised embeddings.
+        active_share: share of what the loss looks at that it still works on.
+        empty: whether the batch holds nothing that the loss could look at.
+        loss_to_collapse: the loss, as a share of what it is when all embeddings are one point.
+    """
+    return {
+        "active_share": active_share.detach().to(unit.dtype),
+        "empty": empty.to(unit.dtype),
+        "loss_to_collapse": loss_to_collapse.detach().to(unit.dtype),
+        **distance_percentiles(comparison),
+        **spread(unit.detach()),
+    }
+
+
 @torch.no_grad()
 def distance_percentiles(comparison: Comparison) -> dict[str, Tensor]:
     """5, 50 and 95 percent of the anchor-positive (ap) and anchor-negative (an) distances.

@@ -11,10 +11,28 @@ import functools
 import inspect
 import re
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar, get_type_hints
 
 T = TypeVar("T")
 F = TypeVar("F", bound=Callable[..., Any])
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """A component as an option of another: its name and its own options.
+
+    The annotation of such an option says from which registry: `loss: Annotated[Choice, LOSSES]`. In a
+    configuration it is a section like any other component's, `{name: triplet, alpha: 0.3}`: whoever reads one
+    validates name and options by the registry that stands in the annotation, and makes
+    `Choice("triplet", {"alpha": 0.3})` of it. Options that are left out may stay out.
+
+    An option may also be a frozen dataclass, or a tuple of one (`terms: tuple[Term, ...]`); its fields are
+    keys of a mapping, typed like options (`Choice` among them), required where they have no default.
+    """
+
+    name: str
+    options: Mapping[str, Any] = field(default_factory=dict)
 
 
 class UnknownNameError(LookupError):

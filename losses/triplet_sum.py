@@ -20,8 +20,8 @@ class TripletSum:
     """What a mined set of triplets comes to; scalars.
 
     Args:
-        value: sum of max(0, d_ap - d_an + alpha), with gradient.
-        active: triplets above zero.
+        value: sum of max(0, d_ap - d_an + alpha), or of log(1 + exp(d_ap - d_an)), with gradient.
+        active: triplets above zero; with the soft margin those in the wrong order, d_an < d_ap.
         mined: triplets that the sum runs over.
         candidates: those that the miner chose from: all valid triplets, anchors, or anchor-positive pairs.
     """
@@ -33,68 +33,102 @@ class TripletSum:
 
 
 def sum_triplets(
-    mined: Triplets | Band, comparison: Comparison, anchors: Tensor, references: Tensor
+    mined: Triplets | Band, comparison: Comparison, anchors: Tensor, references: Tensor, *, soft: bool = False
 ) -> TripletSum:
-    """Sum the hinge over mined triplets.
+    """Sum hinge or soft margin over mined triplets.
 
     Args:
         mined: by a miner from `comparison`.
         comparison: of the same anchors (B, D) and references (R, D).
         anchors: normalised.
         references: normalised; the first B are the anchors.
+        soft: the soft margin.
     """
     if isinstance(mined, Band):
-        return _sum_band(mined, comparison, anchors, references)
+        return _sum_band(mined, comparison, anchors, references, soft)
     if len(mined.anchor) <= 4 * len(anchors):
-        return _sum_rows(mined, comparison, anchors, references)
-    return _sum_pairs(mined, comparison, anchors, references)
+        return _sum_rows(mined, comparison, anchors, references, soft)
+    return _sum_pairs(mined, comparison, anchors, references, soft)
 
 
-def _sum_rows(mined: Triplets, comparison: Comparison, anchors: Tensor, references: Tensor) -> TripletSum:
+def _sum_rows(
+    mined: Triplets, comparison: Comparison, anchors: Tensor, references: Tensor, soft: bool
+) -> TripletSum:
     """Few triplets: gather their rows and let autograd do the rest."""
     anchor = anchors[mined.anchor]
     d_ap = row_distances(anchor, references[mined.positive], squared=comparison.squared)
     d_an = row_distances(anchor, references[mined.negative], squared=comparison.squared)
-    penalties = F.relu(d_ap - d_an + comparison.alpha)
-    return _counted(penalties.sum(), penalties.count_nonzero(), mined)
+    gaps = d_ap - d_an
+    penalties = F.softplus(gaps) if soft else F.relu(gaps + comparison.alpha)
+    active = gaps > (0.0 if soft else -comparison.alpha)
+    return _counted(penalties.sum(), active, mined)
 
 
-def _sum_pairs(mined: Triplets, comparison: Comparison, anchors: Tensor, references: Tensor) -> TripletSum:
-    """Many triplets: their rows would be several times N x D. One adds +1 at d_ap and -1 at d_an."""
+def _sum_pairs(
+    mined: Triplets, comparison: Comparison, anchors: Tensor, references: Tensor, soft: bool
+) -> TripletSum:
+    """Many triplets, whose rows would be several times N x D: each adds its slope at d_ap, less at d_an."""
     distances = comparison.distances
     gaps = distances[mined.anchor, mined.positive] - distances[mined.anchor, mined.negative]
-    penalties = F.relu(gaps + comparison.alpha)
-    active = (penalties > 0.0).to(distances.dtype)
+    active = gaps > (0.0 if soft else -comparison.alpha)
+    penalties = F.softplus(gaps) if soft else F.relu(gaps + comparison.alpha)
+    slopes = gaps.sigmoid() if soft else active.to(gaps.dtype)
     weights = torch.zeros_like(distances)
-    weights.index_put_((mined.anchor, mined.positive), active, accumulate=True)
-    weights.index_put_((mined.anchor, mined.negative), -active, accumulate=True)
+    weights.index_put_((mined.anchor, mined.positive), slopes, accumulate=True)
+    weights.index_put_((mined.anchor, mined.negative), -slopes, accumulate=True)
     value = penalties.sum(dtype=accumulator(distances.device))
     value = with_gradient(value, anchors, references, distances, weights, squared=comparison.squared)
-    return _counted(value, active.count_nonzero(), mined)
+    return _counted(value, active, mined)
 
 
 def _counted(value: Tensor, active: Tensor, mined: Triplets) -> TripletSum:
-    return TripletSum(
-        value, active, active.new_tensor(len(mined.anchor)), active.new_tensor(mined.candidates)
-    )
+    count = active.count_nonzero()
+    return TripletSum(value, count, count.new_tensor(len(mined.anchor)), count.new_tensor(mined.candidates))
 
 
-def _sum_band(band: Band, comparison: Comparison, anchors: Tensor, references: Tensor) -> TripletSum:
-    """Every triplet of a kind: the hinge is linear where it is active, so whole numbers weigh the distances.
+def _sum_band(
+    band: Band, comparison: Comparison, anchors: Tensor, references: Tensor, soft: bool
+) -> TripletSum:
+    """Every triplet of a kind: weights of the distances, whole numbers for the hinge, which is linear.
 
-    With w = (triplets in which this distance is d_ap) - (those in which it is d_an), the sum is
-    <w, distances> + alpha * active, and its gradient two matrix products.
+    With w = (sum of slopes of the triplets in which this distance is d_ap) - (of those in which it is d_an)
+    the gradient is two matrix products, and the hinge's sum is <w, distances> + alpha * active.
     """
-    distances = comparison.distances
-    by_positive, by_negative = _count(comparison, band)
-    active = by_positive.sum(dtype=accumulator(distances.device))
-    weights = by_negative.neg_().scatter_add_(1, comparison.same_identity, by_positive)
-    value = _inner_product(weights, distances) + comparison.alpha * active
-    value = with_gradient(value, anchors, references, distances, weights, squared=comparison.squared)
+    distances, same_identity = comparison.distances, comparison.same_identity
     positives = comparison.is_positive.sum(1)
-    candidates = (positives * (distances.shape[1] - 1 - positives)).sum()
-    mined = candidates if band == Band() else active.long()
-    return TripletSum(value, active.long(), mined, candidates)
+    candidates = (positives * comparison.negative_mask().sum(1)).sum()
+    if soft:
+        value, by_positive, by_negative, wrong, inside = _soft_slopes(comparison, band)
+        active, mined = wrong, inside
+        weights = by_negative.neg_().scatter_add_(1, same_identity, by_positive)
+    else:
+        by_positive, by_negative = _count(comparison, band)
+        active = by_positive.sum(dtype=accumulator(distances.device)).long()
+        mined = candidates if band == Band() else active
+        weights = by_negative.neg_().scatter_add_(1, same_identity, by_positive)
+        value = _inner_product(weights, distances) + comparison.alpha * active
+    value = with_gradient(value, anchors, references, distances, weights, squared=comparison.squared)
+    return TripletSum(value, active, mined, candidates)
+
+
+def _soft_slopes(comparison: Comparison, band: Band) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+    """The soft margin over a band: sum, slopes by positive and by negative, triplets wrong and inside."""
+    positives = comparison.positive_distances(-math.inf)
+    negatives = comparison.negative_distances(math.inf)
+    by_positive, by_negative = torch.zeros_like(positives), torch.zeros_like(negatives)
+    value = torch.zeros((), dtype=accumulator(negatives.device), device=negatives.device)
+    wrong = torch.zeros((), dtype=torch.long, device=negatives.device)
+    inside = torch.zeros_like(wrong)
+    for place in range(positives.shape[1]):
+        gaps = positives[:, place : place + 1] - negatives  # -inf for what is no triplet
+        chosen = (-gaps > band.above) & (-gaps < band.below) & (gaps > -math.inf)
+        slopes = gaps.sigmoid() * chosen
+        by_negative += slopes
+        by_positive[:, place] = slopes.sum(1)
+        value += (F.softplus(gaps) * chosen).sum(dtype=value.dtype)
+        wrong += (chosen & (gaps > 0.0)).sum()
+        inside += chosen.sum()
+    return value, by_positive, by_negative, wrong, inside
 
 
 def _count(comparison: Comparison, band: Band) -> tuple[Tensor, Tensor]:

@@ -134,6 +134,7 @@ def _notes(records: Sequence[RunRecord]) -> list[str]:
         for protocol, figures in record.protocols.items():
             for metric, reason in figures.reasons.items():
                 notes.append(f"{record.name} s{record.seed}: {protocol}/{metric}: {reason}")
+            notes += [f"{protocol}: {warning}" for warning in figures.warnings.values()]
     if any(record.data_name == "rendered" for record in records):
         notes.append("Rendered faces: figures compare losses with each other; they are not LFW figures.")
     return list(dict.fromkeys(notes))

@@ -4,36 +4,50 @@ from typing import Any
 
 import pytest
 
-from losses import LOSSES, MINERS, Loss
+from losses import LOSSES, MINERS, Choice, Loss, Term
 from losses.contract import LossContract
 
+PAIRS = ("triplet", "contrastive", "multi_similarity", "sup_con", "info_nce", "cross_batch_memory")
+RANDOM = ("random", "violating", "distance_weighted")
 SETTINGS: dict[str, list[dict[str, Any]]] = {
     "softmax": [{"bias": False, "label_smoothing": 0.1}],
     "center": [{"convention": "paper", "factor": 1.0, "alfa": 0.5}, {"centers": "learnable"}],
     "center_term": [{"convention": "paper"}, {"centers": "learnable"}],
     "sphereface": [{"lambda_end": 0.0, "margin": 3}],
+    "contrastive": [{"average": "all", "margin": 1.5}],
     "triplet": [
-        {"mining": mining, "squared": squared, "average": average}
-        for mining in MINERS.names()
-        for squared in (True, False)
-        for average in ("active", "all")
+        *({"mining": mining, "alpha": 0.5} for mining in MINERS.names()),
+        {"mining": "all", "squared": False, "average": "all"},
+        {"mining": "hard", "squared": False, "margin": "soft"},
+        {"mining": "semi_hard", "squared": False, "margin": "soft"},
+        {"mining": "all", "margin": "soft"},
     ],
+    "cross_batch_memory": [
+        {"loss": Choice(name), "size": 30}
+        for name in ("contrastive", "multi_similarity", "sup_con", "info_nce")
+    ],
+    "sum": [{"terms": (Term(Choice("center"), weight=0.5), Term(Choice("triplet", {"mining": "all"})))}],
 }
 CASES = [(name, options) for name in LOSSES.names() for options in [{}, *SETTINGS.get(name, [])]]
 
 
 @pytest.mark.parametrize(
-    ("name", "options"),
-    CASES,
-    ids=[f"{name}-{'-'.join(map(str, options.values()))}" for name, options in CASES],
+    ("name", "options"), CASES, ids=[f"{name}-{number}" for number, (name, _) in enumerate(CASES)]
 )
 class TestEveryLoss(LossContract):
     @pytest.fixture(autouse=True)
     def _chosen(self, name: str, options: dict[str, Any]) -> None:
         self.name, self.options = name, options
-        self.compares_pairs = name == "triplet"
+        self.compares_pairs = name in PAIRS
+        self.is_random = options.get("mining") in RANDOM
         self.is_smooth = name != "adaface"  # it takes the length of an embedding as constant, on purpose
 
     def make(self) -> Loss:
         engine = {"embedding_dim": self.embedding_dim, "num_classes": self.num_classes}
         return LOSSES.build(self.name, engine, self.options)
+
+
+def test_the_settings_above_name_losses_and_options_that_exist() -> None:
+    assert set(PAIRS) <= set(LOSSES.names())
+    for name, settings in SETTINGS.items():
+        assert all(set(options) <= set(LOSSES.options(name)) for options in settings)

@@ -23,7 +23,13 @@ def faces(num_identities: int, images: int, dim: int = 6, seed: int = 0) -> tupl
 
 
 def loops(
-    embeddings: Tensor, labels: Tensor, mining: str, alpha: float, squared: bool, average: str
+    embeddings: Tensor,
+    labels: Tensor,
+    mining: str,
+    alpha: float,
+    squared: bool,
+    average: str,
+    soft: bool = False,
 ) -> tuple[Tensor, int, int]:
     """Definition, one triplet at a time: loss, active triplets, mined triplets."""
     unit = embeddings / embeddings.square().sum(1, keepdim=True).sqrt()
@@ -56,7 +62,11 @@ def loops(
                 mined += [(a, p, n) for n in band]
             elif mining == "semi_hard" and band:
                 mined.append((a, p, min(band, key=lambda n: d[a, n].item())))
-    penalties = [torch.clamp(d[a, p] - d[a, n] + alpha, min=0.0) for a, p, n in mined]
+    gaps = [d[a, p] - d[a, n] for a, p, n in mined]
+    if soft:
+        terms = [torch.log(1.0 + torch.exp(gap)) for gap in gaps]
+        return torch.stack(terms).mean(), sum(gap.item() > 0 for gap in gaps), len(mined)
+    penalties = [torch.clamp(gap + alpha, min=0.0) for gap in gaps]
     active = sum(penalty.item() > 0 for penalty in penalties)
     count = active if average == "active" else len(mined)
     return torch.stack(penalties).sum() / count, active, len(mined)
@@ -78,6 +88,26 @@ def test_triplet_value_and_gradient_equal_loops(mining: str, squared: bool, aver
         torch.testing.assert_close(
             torch.autograd.grad(total, ours), torch.autograd.grad(expected, theirs), rtol=1e-6, atol=1e-9
         )
+
+
+@pytest.mark.parametrize("squared", [True, False])
+@pytest.mark.parametrize("mining", MININGS)
+def test_soft_margin_value_and_gradient_equal_loops(mining: str, squared: bool) -> None:
+    for num_identities, images, alpha in ((4, 3, 0.2), (3, 9, 0.4)):
+        embeddings, labels = faces(num_identities, images)
+        ours, theirs = embeddings.clone().requires_grad_(), embeddings.clone().requires_grad_()
+        loss = Triplet(alpha=alpha, mining=mining, squared=squared, margin="soft")
+        output = loss(ours, labels)
+        expected, wrong, mined = loops(theirs, labels, mining, alpha, squared, "all", soft=True)
+        torch.testing.assert_close(output.total, expected)
+        torch.testing.assert_close(
+            torch.autograd.grad(output.total, ours),
+            torch.autograd.grad(expected, theirs),
+            rtol=1e-6,
+            atol=1e-9,
+        )
+        if mining in ("all", "hard"):
+            assert output.monitors["active_share"].item() == pytest.approx(wrong / mined)
 
 
 @pytest.mark.parametrize("mining", MININGS)
@@ -159,6 +189,15 @@ def test_an_unknown_mining_names_the_nearest() -> None:
         ValueError, match=r"mining must be one of .*, but got 'semihard'; did you mean 'semi_hard'"
     ):
         Triplet(mining="semihard")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(("margin", "stuck"), [("hinge", 0.2), ("soft", math.log(2.0))])
+def test_collapsed_embeddings_leave_the_loss_at_the_margin(margin: str, stuck: float) -> None:
+    embeddings = torch.ones(12, 4) + 1e-4 * torch.randn(12, 4)
+    output = Triplet(mining="all", margin=margin)(embeddings, torch.arange(12) // 3)
+    assert output.total.item() == pytest.approx(stuck, rel=1e-3)
+    assert output.monitors["loss_to_collapse"].item() == pytest.approx(1.0, rel=1e-3)
+    assert output.monitors["embedding_std"] < 1e-3
 
 
 def test_value_by_hand() -> None:

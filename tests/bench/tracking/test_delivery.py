@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import math
+import os
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -388,23 +390,64 @@ def test_crash_at_any_point_loses_nothing_and_doubles_nothing(make_run, make_set
 def test_crash_between_sending_and_noting_then_a_resume_that_rewrites_doubles_nothing(run, settings, seen):
     run.log(1)
     run.checkpoint()
+    deliver(run.folder, settings)
     run.log(2, time_ms=5)
     run.end("FAILED", "no space")
-    with pytest.MonkeyPatch.context() as patch:
-        sent = Store.log_metrics
-
-        def send_and_die(*arguments):
-            sent(*arguments)
-            raise Crash
-
-        patch.setattr(Store, "log_metrics", send_and_die)
-        with pytest.raises(Crash):
-            deliver(run.folder, settings)
+    with crash_after_sending(), pytest.raises(Crash):
+        deliver(run.folder, settings)
     run.resume()
     run.log(2, time_ms=6)
     run.end("FINISHED", steps=2)
     deliver(run.folder, settings)
     assert seen.steps() == [1, 2]
+
+
+@contextmanager
+def crash_after_sending() -> Iterator[None]:
+    """Die when the store has the metrics and nothing here says so."""
+    sent = Store.log_metrics
+
+    def send_and_die(*arguments):
+        sent(*arguments)
+        raise Crash
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Store, "log_metrics", send_and_die)
+        yield
+
+
+def test_crash_as_the_run_is_created_then_a_resume_finds_that_run(run, settings, seen):
+    created = Store.create_run
+
+    def create_and_die(*arguments):
+        created(*arguments)
+        raise Crash
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Store, "create_run", create_and_die)
+        with pytest.raises(Crash):
+            deliver(run.folder, settings)
+    run.resume()  # another start time
+    run.end("FINISHED")
+    deliver(run.folder, settings)
+    assert len(seen.runs()) == 1
+
+
+def test_two_processes_that_meet_before_the_run_exists_create_it_once(
+    run, settings, seen, in_child, monkeypatch
+):
+    look = Store.find_run
+
+    def find_and_wait(*arguments):
+        found = look(*arguments)
+        time.sleep(0.5)  # so that the other one looks too
+        return found
+
+    monkeypatch.setattr(Store, "find_run", find_and_wait)
+    children = [in_child(lambda: deliver(run.folder, settings, wait_s=20)) for _ in range(2)]
+    codes = [os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children]
+    assert codes == [0, 0]
+    assert len(seen.runs()) == 1
 
 
 def test_folder_that_another_process_delivers_is_left_alone(run, settings):

@@ -16,6 +16,7 @@ import pytest
 from bench.errors import UserError
 from bench.tracking import StoreUnreachable, TrackingSettings, deliver, prepare
 from bench.tracking.politeness import polite_mlflow
+from bench.tracking.store import Store
 
 
 def test_importing_the_package_does_not_import_mlflow():
@@ -173,6 +174,38 @@ def test_forked_process_delivers_by_connections_of_its_own(make_run, settings, s
     first.checkpoint()
     deliver(first.folder, settings)
     assert len(seen.runs()) == 2
+
+
+def test_process_forked_amid_a_delivery_can_deliver(make_run, settings, seen, in_child, monkeypatch):
+    first, second = make_run("first"), make_run("second")
+    inside, go_on = threading.Event(), threading.Event()
+    upload = Store.upload
+
+    def wait_and_upload(*arguments):
+        inside.set()
+        go_on.wait(30)
+        upload(*arguments)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Store, "upload", wait_and_upload)
+        thread = threading.Thread(target=deliver, args=(first.folder, settings))
+        thread.start()
+        inside.wait(30)
+    child = in_child(lambda: deliver(second.folder, settings))
+    assert _exit_code(child, 20) == 0
+    go_on.set()
+    thread.join(30)
+    assert len(seen.runs()) == 2
+
+
+def _exit_code(child: int, timeout_s: float) -> int | None:
+    deadline = time.monotonic() + timeout_s
+    while time.monotonic() < deadline:
+        ended, status = os.waitpid(child, os.WNOHANG)
+        if ended:
+            return os.waitstatus_to_exitcode(status)
+        time.sleep(0.02)
+    return None
 
 
 def test_unreachable_postgresql_does_not_cost_mlflows_hundred_seconds(run):
