@@ -102,7 +102,7 @@ def test_with_pairs_only_sup_con_is_info_nce() -> None:
 
 
 def test_closest_negatives_that_undercut_a_pair_count_as_active() -> None:
-    embeddings = drawn(2) + 3 * torch.eye(3, dtype=torch.float64)[LABELS % 3]
+    embeddings = drawn(2) + 6 * torch.eye(3, dtype=torch.float64)[LABELS % 3]
     undercut = []
     for i in range(len(LABELS)):
         positives, negatives = others(i)
