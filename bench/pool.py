@@ -6,6 +6,7 @@ milliseconds and shares no state with another. A run that dies takes nobody with
 
 from __future__ import annotations
 
+import logging
 import multiprocessing
 import os
 import signal
@@ -205,12 +206,17 @@ def _work(job: Job, slot: Slot, sender: Connection, resume: bool, again: bool) -
     from bench.config import load_config
     from bench.engine import run
 
+    progress = _Pipe(sender)
+    logger = logging.getLogger("bench")
+    logger.addHandler(_PipeHandler(progress))
+    logger.setLevel(logging.INFO)
+    logger.propagate = False
     os.setpgid(0, 0)  # Ctrl-C reaches the parent alone, which then asks every run to end
     try:
         config = load_config(job.source, (*job.overrides, *slot.overrides))
         if config.hash != job.config_hash:
             raise UserError(f"{job.source}: was edited while its runs were waiting; start them again")
-        run(config, resume=resume, again=again, track=False, progress=_Pipe(sender))
+        run(config, resume=resume, again=again, track=False, progress=progress)
     except BenchError as error:
         sender.send(("error", error.exit_code, str(error)))
     except Killed as error:
@@ -218,6 +224,17 @@ def _work(job: Job, slot: Slot, sender: Connection, resume: bool, again: bool) -
     except Exception as error:
         sender.send(("error", 1, f"{type(error).__name__}: {error}"))
         raise  # the traceback is for the log
+
+
+class _PipeHandler(logging.Handler):
+    """What the run logs, as news for the parent's board."""
+
+    def __init__(self, progress: Progress) -> None:
+        super().__init__()
+        self._progress = progress
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self._progress.stage(self.format(record))
 
 
 class _Pipe:

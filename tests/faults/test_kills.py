@@ -32,7 +32,9 @@ runtime: {threads: 1, checkpoint_every_s: 0.3}
 
 
 @pytest.fixture
-def workspace(tmp_path: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
+def workspace(
+    tmp_path: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> Path:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("BENCH_CACHE", str(tmp_path_factory.getbasetemp() / "faults-cache"))
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)

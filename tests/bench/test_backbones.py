@@ -1,0 +1,75 @@
+import pytest
+import torch
+from torch import nn
+
+from bench.backbones import BACKBONES
+from bench.embed import embed, forward
+
+SIZE_PX = {"inception_resnet_v1": 80}
+CPU = torch.device("cpu")
+
+
+@pytest.fixture(params=BACKBONES.names())
+def backbone(request: pytest.FixtureRequest) -> tuple[str, nn.Module]:
+    torch.manual_seed(0)
+    return request.param, BACKBONES.build(request.param, {}, {"embedding_dim": 24})
+
+
+def pixels(name: str, count: int) -> torch.Tensor:
+    size = SIZE_PX.get(name, 64)
+    return torch.randint(0, 256, (count, 3, size, size), generator=torch.Generator().manual_seed(1)).to(
+        torch.uint8
+    )
+
+
+def test_every_backbone_ends_in_raw_embeddings_of_the_chosen_size(backbone: tuple[str, nn.Module]) -> None:
+    name, network = backbone
+    embeddings = forward(network.eval(), pixels(name, 3), kind="fixed", precision="float32")
+    assert embeddings.shape == (3, 24)
+    assert embeddings.dtype == torch.float32
+    norms = embeddings.norm(dim=1)
+    assert not torch.allclose(norms, torch.ones(3), atol=1e-3)
+
+
+def test_every_parameter_of_every_backbone_learns(backbone: tuple[str, nn.Module]) -> None:
+    name, network = backbone
+    forward(network.train(), pixels(name, 4), kind="fixed", precision="float32").square().sum().backward()
+    silent = [key for key, parameter in network.named_parameters() if parameter.grad is None]
+    assert silent == []
+
+
+def test_embedding_in_batches_equals_embedding_at_once(backbone: tuple[str, nn.Module]) -> None:
+    name, network = backbone
+    images = pixels(name, 5).numpy()
+    rows = [embed(network, images, device=CPU, batch_size=size, standardization="fixed") for size in (2, 5)]
+    torch.testing.assert_close(*map(torch.from_numpy, rows), rtol=1e-4, atol=1e-5)
+
+
+class Left(nn.Module):
+    """Embeds an image as the mean of its left and of its right half."""
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        half = images.shape[-1] // 2
+        return torch.stack([images[..., :half].mean((1, 2, 3)), images[..., half:].mean((1, 2, 3))], 1)
+
+
+def test_flip_sum_adds_and_flip_concat_joins_unit_halves() -> None:
+    images = pixels("small", 3).numpy()
+    plain, summed, joined = (
+        torch.from_numpy(embed(Left(), images, device=CPU, batch_size=2, standardization="fixed", flip=flip))
+        for flip in ("none", "sum", "concat")
+    )
+    mirrored = plain.flip(1)
+    torch.testing.assert_close(summed, plain + mirrored)
+    normalize = torch.nn.functional.normalize
+    torch.testing.assert_close(joined, torch.cat([normalize(plain), normalize(mirrored)], 1))
+
+
+def test_embedding_leaves_the_mode_of_the_backbone_as_it_was() -> None:
+    network = nn.Sequential(nn.Flatten(), nn.Dropout(0.5), nn.LazyLinear(2)).train()
+    images = pixels("small", 2).numpy()
+    first, second = (
+        embed(network, images, device=CPU, batch_size=2, standardization="fixed") for _ in range(2)
+    )
+    assert (first == second).all()
+    assert network.training
