@@ -7,8 +7,9 @@ seconds), never by `import bench.tracking`.
 from bench.tracking.backlog import SyncResult, close_abandoned, sync
 from bench.tracking.deliverer import Deliverer
 from bench.tracking.delivery import Delivery, deliver
+from bench.tracking.failures import StoreUnreachable, TrackingRefused
 from bench.tracking.settings import TrackingSettings
-from bench.tracking.store import StoreUnreachable, TrackingRefused, prepare
+from bench.tracking.store import prepare
 
 __all__ = [
     "Deliverer",

@@ -10,8 +10,8 @@ from bench.errors import BenchError, UserError
 from bench.results import RunFolder, run_folders
 from bench.tracking import contents
 from bench.tracking.delivery import Delivery, deliver
+from bench.tracking.failures import StoreUnreachable
 from bench.tracking.settings import TrackingSettings, resolve_uri
-from bench.tracking.store import StoreUnreachable
 
 _BUSY_WAIT_S = 10.0
 

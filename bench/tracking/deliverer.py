@@ -12,8 +12,9 @@ from types import TracebackType
 from bench.errors import BenchError
 from bench.results import RunFolder
 from bench.tracking.delivery import deliver
+from bench.tracking.failures import StoreUnreachable
 from bench.tracking.settings import TrackingSettings, logger, redact, resolve_uri
-from bench.tracking.store import StoreUnreachable, known_away
+from bench.tracking.store import known_away
 
 _BUSY_WAIT_S = 10.0  # at the end: for another process that delivers the same folder
 _SECOND_TRY_S = 1.0

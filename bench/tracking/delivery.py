@@ -14,10 +14,11 @@ from filelock import FileLock, Timeout
 from bench.errors import BenchError
 from bench.results import MetricsLine, RunFolder, RunRecord, RunState, State, read_metrics
 from bench.tracking import contents
+from bench.tracking.failures import RunNotFound, TrackingRefused
 from bench.tracking.politeness import polite_mlflow
 from bench.tracking.progress import Ledger, Progress, load_ledger, save_ledger, tail_of
 from bench.tracking.settings import TrackingSettings
-from bench.tracking.store import RunNotFound, Store, TrackingRefused, open_store
+from bench.tracking.store import Store, open_store
 
 if TYPE_CHECKING:
     from mlflow.entities import Run

@@ -1,20 +1,19 @@
-"""One MLflow store as this package uses it, every failure sorted: away, refusing, or the user's mistake."""
+"""One MLflow store as this package uses it: opened once, created once, asked in a dozen ways."""
 
 from __future__ import annotations
 
 import hashlib
 import os
-import socket
 import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from filelock import FileLock, Timeout
 
-from bench.errors import BenchError, UserError
+from bench.errors import UserError
+from bench.tracking.failures import StoreUnreachable, first_line, sorted_failures
 from bench.tracking.politeness import after_fork, polite_mlflow
 from bench.tracking.settings import (
     TrackingSettings,
@@ -31,27 +30,6 @@ if TYPE_CHECKING:
 
 _CREATION_WAIT_S = 120  # a first creation takes 3 s on an idle machine; several processes queue here
 _ALREADY_EXISTS = "RESOURCE_ALREADY_EXISTS"
-_NOT_FOUND = "RESOURCE_DOES_NOT_EXIST"
-_AWAY = ("TEMPORARILY_UNAVAILABLE", "REQUEST_LIMIT_EXCEEDED", "INTERNAL_ERROR")
-
-
-class StoreUnreachable(BenchError):
-    """The store does not answer, or not now; `reason` in a few words. Deliver again later."""
-
-    def __init__(self, uri: str, reason: str) -> None:
-        self.uri = redact(uri)
-        self.reason = reason
-        verb = "used" if sqlite_path(uri) else "reached"
-        self.problem = f"MLflow at {self.uri} cannot be {verb} ({reason})"
-        super().__init__(self.problem)
-
-
-class TrackingRefused(BenchError):
-    """The store answers and refuses; repeating it will not help."""
-
-
-class RunNotFound(BenchError):
-    """The store holds no such run."""
 
 
 class Store:
@@ -267,7 +245,7 @@ def _try_connection(uri: str) -> None:
             "pip install 'faceloss-bench[services]' brings PostgreSQL's"
         ) from None
     except (NoSuchModuleError, ArgumentError) as error:
-        raise UserError(f"MLflow at {redact(uri)}: {_first_line(error)}; correct the address") from None
+        raise UserError(f"MLflow at {redact(uri)}: {first_line(error)}; correct the address") from None
     with engine.connect() as connection:
         if database is not None:  # SQLite opens whatever file it is given; only reading tells
             connection.exec_driver_sql("SELECT count(*) FROM sqlite_master")
@@ -289,70 +267,6 @@ def _artifacts_beside(uri: str, experiment: str) -> str | None:
         return None  # MLflow's own choice, ./mlruns/<experiment id>
     token = hashlib.sha256(experiment.encode()).hexdigest()[:8]
     return str(database.parent / "mlruns" / token)
-
-
-@contextmanager
-def sorted_failures(uri: str) -> Iterator[None]:
-    """MLflow's many exceptions as three: StoreUnreachable, RunNotFound, TrackingRefused."""
-    from mlflow.exceptions import MlflowException
-
-    try:
-        yield
-    except MlflowException as error:
-        if error.error_code == _NOT_FOUND:
-            raise RunNotFound(_first_line(error)) from error
-        if _is_away(error) or error.error_code in _AWAY:
-            raise StoreUnreachable(uri, _reason(error)) from error
-        raise TrackingRefused(f"MLflow at {redact(uri)} refuses: {_first_line(error)}") from error
-    except OSError as error:  # of the artifact store too: requests' exceptions are OSErrors
-        status = getattr(getattr(error, "response", None), "status_code", 500)
-        if 400 <= status < 500:
-            raise TrackingRefused(f"MLflow at {redact(uri)} refuses: {_first_line(error)}") from error
-        raise StoreUnreachable(uri, _reason(error)) from error
-    except Exception as error:
-        if _is_away(error):
-            raise StoreUnreachable(uri, _reason(error)) from error
-        raise
-
-
-def _chain(error: BaseException) -> Iterator[BaseException]:
-    following: BaseException | None = error
-    while following is not None:
-        yield following
-        following = following.__cause__ or following.__context__
-
-
-def _is_away(error: BaseException) -> bool:
-    from sqlalchemy.exc import DatabaseError, InterfaceError, OperationalError
-
-    return any(
-        isinstance(link, OSError | OperationalError | InterfaceError) or type(link) is DatabaseError
-        for link in _chain(error)
-    )
-
-
-def _reason(error: BaseException) -> str:
-    """In a few words why the store is away: the operating system's or the database's own."""
-    from requests import ConnectTimeout, ReadTimeout
-    from sqlalchemy.exc import DBAPIError
-
-    for link in _chain(error):
-        if isinstance(link, ConnectionRefusedError):
-            return "connection refused"
-        if isinstance(link, ReadTimeout | ConnectTimeout | TimeoutError):
-            return "no answer"
-        if isinstance(link, socket.gaierror):
-            return "unknown host"
-        if isinstance(link, DBAPIError) and link.orig is not None:
-            return _first_line(link.orig)
-        if isinstance(link, OSError) and link.strerror:
-            return link.strerror.lower()
-    return _first_line(error)
-
-
-def _first_line(error: BaseException) -> str:
-    lines = redact(str(error)).strip().splitlines()
-    return lines[0].rstrip(". ")[:300] if lines else type(error).__name__
 
 
 def _engine(client: MlflowClient) -> Any:
