@@ -72,6 +72,8 @@ class Loss(nn.Module):
                 computed in float32.
             labels: (B,) int64.
 
+        Embeddings that are not finite give a total that is not finite, which training stops at.
+
         Raises:
             ValueError: wrong shape or type, an empty batch, or a label outside [0, C). On a GPU the last
                 check waits for the device once a call; training waits at every step in any case, to see

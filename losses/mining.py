@@ -24,8 +24,8 @@ class Comparison:
     Args:
         distances: (B, R). Reference j < B is anchor j itself; the others, if any, are of earlier batches.
         same_identity: (B, K) columns of every reference of the anchor's identity, itself among them; shorter
-            lists are filled up with repetitions.
-        is_positive: (B, K), False where `same_identity` holds a repetition or the anchor itself.
+            lists are filled up with the anchor itself.
+        is_positive: (B, K), False where `same_identity` holds the anchor itself.
         alpha: margin of the loss, in units of the distances; 0 where it has none.
         squared: whether the distances are squared.
         embedding_dim: D.
@@ -49,9 +49,8 @@ class Comparison:
 
     def positive_mask(self) -> Tensor:
         """(B, R), True at the positives."""
-        # adding, not setting: a repetition that fills up must not unset what it repeats
-        marks = self.distances.new_zeros(self.distances.shape)
-        return marks.scatter_add_(1, self.same_identity, self.is_positive.to(marks.dtype)) > 0.0
+        nobody = torch.zeros_like(self.distances, dtype=torch.bool)
+        return nobody.scatter_(1, self.same_identity, self.is_positive)
 
     def negative_mask(self) -> Tensor:
         """(B, R), True at other identities."""
@@ -111,10 +110,10 @@ def compare(
     start = torch.searchsorted(ordered, labels)
     count = torch.searchsorted(ordered, labels, right=True) - start
     place = torch.arange(int(count.max()), device=labels.device)
-    same_identity = order[start.unsqueeze(1) + torch.minimum(place, count.unsqueeze(1) - 1)]
+    found = order[(start.unsqueeze(1) + place).clamp_max_(len(order) - 1)]
     itself = torch.arange(len(labels), device=labels.device).unsqueeze(1)
-    is_positive = (place < count.unsqueeze(1)) & (same_identity != itself)
-    return Comparison(distances, same_identity, is_positive, alpha, squared, embedding_dim)
+    same_identity = torch.where(place < count.unsqueeze(1), found, itself)
+    return Comparison(distances, same_identity, same_identity != itself, alpha, squared, embedding_dim)
 
 
 @MINERS.named("all")

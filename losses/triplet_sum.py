@@ -89,30 +89,40 @@ def _counted(value: Tensor, active: Tensor, mined: Triplets) -> TripletSum:
 def _sum_band(
     band: Band, comparison: Comparison, anchors: Tensor, references: Tensor, soft: bool
 ) -> TripletSum:
-    """Every triplet of a kind: weights of the distances, whole numbers for the hinge, which is linear.
+    """Every triplet of a kind: the sum's derivative by each distance, and from it two matrix products."""
+    found = (_soft_slopes if soft else _hinge_slopes)(comparison, band)
+    value = with_gradient(
+        found.value, anchors, references, comparison.distances, found.slopes, squared=comparison.squared
+    )
+    return TripletSum(value, found.active, found.mined, _count_valid(comparison))
 
-    With w = (sum of slopes of the triplets in which this distance is d_ap) - (of those in which it is d_an)
-    the gradient is two matrix products, and the hinge's sum is <w, distances> + alpha * active.
+
+@dataclass(frozen=True, slots=True)
+class _Slopes:
+    """A sum over a band, without gradient: `slopes` (B, R) are its derivatives by the distances."""
+
+    value: Tensor
+    slopes: Tensor
+    active: Tensor
+    mined: Tensor
+
+
+def _hinge_slopes(comparison: Comparison, band: Band) -> _Slopes:
+    """The hinge is linear where it is active: slopes are whole numbers, and the sum follows from them.
+
+    slope = (active triplets in which this distance is d_ap) - (those in which it is d_an), and the sum is
+    <slopes, distances> + alpha * active.
     """
-    distances, same_identity = comparison.distances, comparison.same_identity
-    positives = comparison.is_positive.sum(1)
-    candidates = (positives * comparison.negative_mask().sum(1)).sum()
-    if soft:
-        value, by_positive, by_negative, wrong, inside = _soft_slopes(comparison, band)
-        active, mined = wrong, inside
-        weights = by_negative.neg_().scatter_add_(1, same_identity, by_positive)
-    else:
-        by_positive, by_negative = _count(comparison, band)
-        active = by_positive.sum(dtype=accumulator(distances.device)).long()
-        mined = candidates if band == Band() else active
-        weights = by_negative.neg_().scatter_add_(1, same_identity, by_positive)
-        value = _inner_product(weights, distances) + comparison.alpha * active
-    value = with_gradient(value, anchors, references, distances, weights, squared=comparison.squared)
-    return TripletSum(value, active, mined, candidates)
+    by_positive, by_negative = _count(comparison, band)
+    active = by_positive.sum(dtype=accumulator(by_positive.device))
+    slopes = _joined(by_positive, by_negative, comparison)
+    value = _inner_product(slopes, comparison.distances) + comparison.alpha * active
+    mined = _count_valid(comparison) if band == Band() else active.long()
+    return _Slopes(value, slopes, active.long(), mined)
 
 
-def _soft_slopes(comparison: Comparison, band: Band) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
-    """The soft margin over a band: sum, slopes by positive and by negative, triplets wrong and inside."""
+def _soft_slopes(comparison: Comparison, band: Band) -> _Slopes:
+    """The soft margin has no such shortcut: one positive of every anchor at a time, all references."""
     positives = comparison.positive_distances(-math.inf)
     negatives = comparison.negative_distances(math.inf)
     by_positive, by_negative = torch.zeros_like(positives), torch.zeros_like(negatives)
@@ -128,7 +138,18 @@ def _soft_slopes(comparison: Comparison, band: Band) -> tuple[Tensor, Tensor, Te
         value += (F.softplus(gaps) * chosen).sum(dtype=value.dtype)
         wrong += (chosen & (gaps > 0.0)).sum()
         inside += chosen.sum()
-    return value, by_positive, by_negative, wrong, inside
+    return _Slopes(value, _joined(by_positive, by_negative, comparison), wrong, inside)
+
+
+def _joined(by_positive: Tensor, by_negative: Tensor, comparison: Comparison) -> Tensor:
+    """(B, K) and (B, R) -> (B, R), the second negated; overwrites it."""
+    # Set, not added (which on a GPU depends on the order): at the own identity by_negative is zero, and what
+    # fills up shorter lists is the anchor itself, zero every time.
+    return by_negative.neg_().scatter_(1, comparison.same_identity, by_positive)
+
+
+def _count_valid(comparison: Comparison) -> Tensor:
+    return (comparison.is_positive.sum(1) * comparison.negative_mask().sum(1)).sum()
 
 
 def _count(comparison: Comparison, band: Band) -> tuple[Tensor, Tensor]:
