@@ -76,18 +76,24 @@ class Attempt:
         self._state = new_state(config.name, config.hash, config.seed)
         self._resumed_from: int | None = None
         self._images_before = 0
+        self._code = code_version()
 
     def begin(self, learner: Learner, *, resume: bool) -> None:
         """Open the folder: RUNNING from here on. With `resume`, the learner continues a checkpoint."""
         checkpoint = self._checkpoints.load(self._device) if resume else None
-        self._folder.clear(keep_progress=checkpoint is not None)
+        self._folder.clear(checkpoint=checkpoint is None, identity=not resume)
         if checkpoint is not None:
             learner.load_state_dict(checkpoint["learner"])
             self._resumed_from = learner.step
             self._images_before = learner.images
             self._progress.stage(f"continuing after step {learner.step}")
         write_text(self._folder.config, self._config.to_yaml())
-        write_json(self._folder.environment, self._environment().model_dump())
+        facts = {
+            **self._environment().model_dump(),
+            "data_checksum": self._data.checksum,
+            **self._code.model_dump(),
+        }
+        write_json(self._folder.environment, facts)
         self._write_state(durable_bytes=checkpoint["metrics_bytes"] if checkpoint else 0)
 
     def finish(self, learner: Learner, schedule: Schedule, length: Length) -> RunRecord:
@@ -188,7 +194,7 @@ class Attempt:
                 images_per_s=fresh_images / training_s if training_s else 0.0,
             ),
             environment=self._environment(),
-            code=code_version(),
+            code=self._code,
             resumed_from_step=self._resumed_from,
             validation=learner.validation,
             protocols={

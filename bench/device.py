@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import resource
+import subprocess
 import sys
 
 import torch
@@ -41,6 +42,34 @@ def choose_threads(wanted: int | str) -> int:
     threads = usable_cpus() if wanted == "auto" else int(wanted)
     torch.set_num_threads(threads)
     return threads
+
+
+def check_bf16(device: torch.device) -> None:
+    """See that bf16 arithmetic works on this CPU, in a process that may die of it.
+
+    Some virtual machines announce AMX and trap its instructions: the whole process then ends by SIGILL in the
+    first convolution, without a word.
+
+    Raises:
+        UserError: it does; says what helps.
+    """
+    if device.type != "cpu":
+        return
+    done = subprocess.run([sys.executable, "-c", _BF16_STEP], capture_output=True, check=False)
+    if done.returncode:
+        raise UserError(
+            "train.precision: bf16: this CPU announces bf16 instructions that crash here; set "
+            "train.precision=float32, or the environment variable ONEDNN_MAX_CPU_ISA=AVX512_CORE_BF16"
+        )
+
+
+_BF16_STEP = """
+import torch
+images = torch.ones(2, 16, 8, 8).contiguous(memory_format=torch.channels_last)
+with torch.autocast("cpu", torch.bfloat16):
+    features = torch.nn.Conv2d(16, 16, 3)(images).flatten(1)
+    torch.nn.Linear(576, 8)(features).float().sum().backward()
+"""
 
 
 def usable_cpus() -> int:

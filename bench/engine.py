@@ -14,7 +14,7 @@ from bench.attempt import Attempt
 from bench.build import build
 from bench.config import RunConfig, load_config
 from bench.data import DATASETS, Data, cache_folder
-from bench.device import choose_device, choose_threads
+from bench.device import check_bf16, choose_device, choose_threads
 from bench.errors import UserError
 from bench.interrupts import Interrupts
 from bench.progress import Progress, Quiet
@@ -53,6 +53,8 @@ def run(
     with Interrupts() as interrupts:
         device = choose_device(config.runtime.device)
         choose_threads(config.runtime.threads)
+        if config.train.precision == "bf16":
+            check_bf16(device)
         progress.stage(f"data: {config.data.name}")
         data = DATASETS.build(config.data.name, {"cache": cache_folder()}, config.data.options)
         learner, schedule, length = build(config, data, device)
@@ -115,6 +117,7 @@ def tracking_settings(config: RunConfig) -> tracking.TrackingSettings:
 def _delivery(config: RunConfig, folder: RunFolder, progress: Progress) -> AbstractContextManager[object]:
     if not config.tracking.enabled:
         return nullcontext()
-    deliverer = tracking.Deliverer(tracking.prepare(tracking_settings(config)), report=progress.stage)
+    settings = tracking.prepare(tracking_settings(config), report=progress.stage)
+    deliverer = tracking.Deliverer(settings, report=progress.stage)
     deliverer.watch(folder)
     return deliverer

@@ -115,7 +115,9 @@ def _run_in_pool(
         for config in configs.values():
             settings = tracking_settings(config)
             if config.tracking.enabled and settings not in deliverers:
-                deliverer = tracking.Deliverer(tracking.prepare(settings), report=board.note)
+                deliverer = tracking.Deliverer(
+                    tracking.prepare(settings, report=board.note), report=board.note
+                )
                 deliverers[settings] = stack.enter_context(deliverer)
 
         def on_start(job: Job) -> None:

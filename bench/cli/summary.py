@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import statistics
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,7 +12,7 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
-from bench.config import RunConfig
+from bench.config import RunConfig, redact_uri
 from bench.engine import run_path
 from bench.results import RunRecord
 
@@ -144,5 +145,8 @@ def _where_next(configs: Sequence[RunConfig]) -> list[str]:
     folders = list(dict.fromkeys(str(run_path(config)) for config in configs))
     lines = [f"records, pairs and figures: {folders[0] if len(folders) == 1 else Path(folders[0]).parent}/"]
     if any(config.tracking.enabled for config in configs):
-        lines.append("curves and comparison in the browser: mlflow ui")
+        server = next((config.tracking.uri for config in configs if config.tracking.uri), None)
+        server = server or os.environ.get("MLFLOW_TRACKING_URI", "")
+        place = redact_uri(server) if server.startswith("http") else "mlflow ui, then http://127.0.0.1:5000"
+        lines.append(f"curves and comparison in the browser: {place}")
     return lines

@@ -18,10 +18,10 @@ def track() -> None:
 
 @track.command()
 @click.argument("runs", type=click.Path(path_type=Path), default=Path("runs"))
-@click.option("--uri", help="MLflow server or database [default: MLFLOW_TRACKING_URI, else ./mlflow.db].")
-@click.option("--experiment", default="faceloss-bench", show_default=True, help="MLflow experiment.")
+@click.option("--uri", help="MLflow server or database [default: each run's own].")
+@click.option("--experiment", help="MLflow experiment [default: each run's own].")
 @click.option("--upload-checkpoint", is_flag=True, help="Store checkpoints as artifacts too.")
-def sync(runs: Path, uri: str | None, experiment: str, upload_checkpoint: bool) -> None:
+def sync(runs: Path, uri: str | None, experiment: str | None, upload_checkpoint: bool) -> None:
     """Close runs whose process has died and deliver everything that waits below RUNS."""
     from bench import tracking
 

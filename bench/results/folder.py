@@ -19,6 +19,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TypeVar
 
 from filelock import FileLock, Timeout
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -26,6 +27,8 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from bench.errors import UserError
 from bench.results.files import write_text
 from bench.results.record import RunRecord, State
+
+_Model = TypeVar("_Model", bound=BaseModel)
 
 
 class RunState(BaseModel):
@@ -75,9 +78,12 @@ class RunFolder:
         self._record = path / "record.json"
 
     def state(self) -> RunState | None:
-        """How the run stands; None before it has begun."""
-        text = _read(self._state)
-        return None if text is None else RunState.model_validate_json(text)
+        """How the run stands; None before it has begun.
+
+        Raises:
+            UserError: the file is damaged; names it.
+        """
+        return _parse(self._state, RunState)
 
     def write_state(self, state: RunState) -> None:
         """Replace state.json."""
@@ -89,25 +95,25 @@ class RunFolder:
         Raises:
             UserError: the file is damaged or of another schema; names it.
         """
-        text = _read(self._record)
-        if text is None:
-            return None
-        try:
-            return RunRecord.model_validate_json(text)
-        except ValidationError as error:
-            first = error.errors()[0]
-            where = ".".join(str(part) for part in first["loc"])
-            raise UserError(f"{self._record}: not a run record: {where}: {first['msg']}") from None
+        return _parse(self._record, RunRecord)
 
     def write_record(self, record: RunRecord) -> None:
         """Replace record.json."""
         write_text(self._record, record.model_dump_json(indent=2) + "\n")
 
-    def clear(self, *, keep_progress: bool) -> None:
-        """Remove what an earlier attempt came to; with `keep_progress` not what a resume continues."""
-        results = [self._record, self.pairs, *self.figures.glob("*")]
-        progress = [self._state, self.metrics, self.tracking, *self.checkpoints.glob("*")]
-        for path in results if keep_progress else results + progress:
+    def clear(self, *, checkpoint: bool, identity: bool) -> None:
+        """Remove what an earlier attempt came to.
+
+        Args:
+            checkpoint: also what a resume would continue from.
+            identity: also what ties the folder to its run in the tracking store: a new run begins.
+        """
+        old = [self._record, self.pairs, *self.figures.glob("*")]
+        if checkpoint:
+            old += [self._state, self.metrics, *self.checkpoints.glob("*")]
+        if identity:
+            old.append(self.tracking)
+        for path in old:
             path.unlink(missing_ok=True)
 
     @contextmanager
@@ -172,8 +178,12 @@ def process_start(pid: int) -> int:
     return 1
 
 
-def _read(path: Path) -> str | None:
+def _parse(path: Path, model: type[_Model]) -> _Model | None:
     try:
-        return path.read_text()
+        return model.model_validate_json(path.read_bytes())
     except FileNotFoundError:
         return None
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"]) or "JSON"
+        raise UserError(f"{path}: damaged, or of another version: {where}: {first['msg']}") from None

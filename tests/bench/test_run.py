@@ -132,6 +132,17 @@ class TestRun:
             run("tiny.yaml", [*UNTRACKED, "runtime.device=cuda"])
         assert not Path("runs").exists()
 
+    def test_bf16_trains_or_is_refused_in_words_where_the_cpu_traps_it(self) -> None:
+        try:
+            record = run("tiny.yaml", [*UNTRACKED, "train.precision=bf16", "train.max_steps=2"])
+        except UserError as error:
+            assert str(error).startswith(
+                "train.precision: bf16: this CPU announces bf16 instructions that crash"
+            )
+            assert not Path("runs").exists()
+        else:
+            assert record.state == "FINISHED"
+
     def test_other_data_under_the_same_settings_is_not_taken_for_the_same_run(self) -> None:
         record = run("tiny.yaml", UNTRACKED)
         folder_of(record).write_record(record.model_copy(update={"data_checksum": "0" * 64}))

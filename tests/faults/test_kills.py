@@ -18,7 +18,8 @@ from bench.results import RunFolder, read_metrics
 pytestmark = pytest.mark.faults
 
 LONG = """\
-data: {name: rendered, identities: 12, images_per_identity: 6, size_px: 32, test_pairs: 4, validation_pairs: 3}
+data: {name: rendered, identities: 12, images_per_identity: 6, size_px: 32,
+       test_pairs: 4, validation_pairs: 3}
 backbone: {name: small, embedding_dim: 16, width: 8, dropout: 0.2}
 loss: {name: center, factor: 0.01}
 batch: {name: random, size: 36}

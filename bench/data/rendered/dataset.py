@@ -27,6 +27,10 @@ logger = logging.getLogger("bench.data")
 # Raise it whenever a picture or a pair changes for the same parameters: old caches are then left alone.
 RENDERER_VERSION = 2
 
+# The difficulty at which configs/softmax.yaml reaches 98.5 +- 0.5 % on the test pairs (98.5 % with seed 0
+# when it was chosen, before any center or triplet run). Never to be changed for another loss's sake.
+CALIBRATED = 0.5
+
 ImageSize = Annotated[int, Bounds(ge=16, le=1024, unit="px")]
 
 IMAGES, LABELS = "images.npy", "labels.npy"
@@ -42,7 +46,7 @@ def rendered(
     identities: PositiveInt = 500,
     images_per_identity: PositiveInt = 20,
     size_px: ImageSize = 64,
-    difficulty: NonNegative = 1.0,
+    difficulty: NonNegative = CALIBRATED,
     test_pairs: PositiveInt = 300,
     validation_pairs: PositiveInt = 100,
 ) -> Data:
@@ -54,7 +58,8 @@ def rendered(
         identities: people to train on.
         images_per_identity: pictures of each of them.
         size_px: height and width.
-        difficulty: strength of pose, light, expression, occlusion and camera; 0 is a passport photo.
+        difficulty: strength of pose, light, expression, occlusion and camera; 0 is a passport photo. The
+            default was set with softmax alone and stays, whatever other losses make of it.
         test_pairs: genuine pairs in each of the ten test folds, and as many impostor pairs.
         validation_pairs: the same for the validation folds.
 
@@ -75,7 +80,7 @@ def rendered_preview(
     columns: PositiveInt = 12,
     seed: NonNegativeInt = 0,
     size_px: ImageSize = 64,
-    difficulty: NonNegative = 1.0,
+    difficulty: NonNegative = CALIBRATED,
 ) -> NDArray[np.uint8]:
     """The first pictures of the first training people, without any cache.
 

@@ -14,6 +14,7 @@ import pytest
 
 from bench.data.pairs import load_protocol
 from bench.data.rendered import dataset, rendered
+from bench.data.rendered.dataset import CALIBRATED
 from bench.data.rendered.protocol import NUM_FOLDS, num_people
 from bench.data.rendered.render import render
 from bench.data.rendered.streams import Split
@@ -62,9 +63,10 @@ def test_splits_have_the_asked_sizes_and_labels(data):
 def test_images_are_those_of_their_split_and_person(data):
     faces = data.tests[0].faces
     position = faces.names.index("Rendered_00007/Rendered_00007_0003")
-    expected = render(0, Split.TEST, np.array([7]), np.array([2]), size_px=24)
+    expected = render(0, Split.TEST, np.array([7]), np.array([2]), size_px=24, difficulty=CALIBRATED)
     np.testing.assert_array_equal(faces.images[position], expected[0])
-    np.testing.assert_array_equal(data.train.images[4], render(0, Split.TRAIN, [1], [1], size_px=24)[0])
+    expected = render(0, Split.TRAIN, [1], [1], size_px=24, difficulty=CALIBRATED)
+    np.testing.assert_array_equal(data.train.images[4], expected[0])
 
 
 def test_train_validation_and_test_share_no_person_and_no_picture(data):
@@ -131,7 +133,7 @@ def test_neither_mean_colour_nor_pixels_tell_people_apart(data):
     images = protocol.faces.images.astype(np.float64)
     assert verification_accuracy(images.mean(axis=(2, 3)), protocol) < 0.65
     pixels = images.reshape(len(images), -1)
-    assert verification_accuracy(pixels, protocol) < 0.70
+    assert verification_accuracy(pixels, protocol) < 0.75
     pixels = pixels - pixels.mean(axis=1, keepdims=True)
     pixels /= np.linalg.norm(pixels, axis=1, keepdims=True)
     assert verification_accuracy(pixels, protocol) < 0.75
