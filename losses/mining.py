@@ -200,9 +200,9 @@ def distance_weighted(comparison: Comparison) -> Triplets:
 def _next_farther(comparison: Comparison, limits: Tensor) -> tuple[Tensor, Tensor]:
     """For each limit (B, L) the closest negative beyond it: distances, inf if there is none, and columns."""
     distances, order = comparison.negative_distances(math.inf).sort(1)
+    # the anchor itself is last, at inf: beyond every limit but that of a filler
     place = torch.searchsorted(distances, limits, right=True).clamp_max_(distances.shape[1] - 1)
-    found = distances.gather(1, place)
-    return found.masked_fill(found <= limits, math.inf), order.gather(1, place)
+    return distances.gather(1, place), order.gather(1, place)
 
 
 def _random_below(counts: Tensor) -> Tensor:

@@ -8,8 +8,6 @@ from torch import Tensor, nn
 from losses.loss import LOSSES, Loss, LossOutput
 from losses.types import Probability
 
-_NO_LABEL_IS_IGNORED = -(2**63)  # cross_entropy ignores label -100 unless told another; none shall be
-
 
 @LOSSES.register
 class Softmax(Loss):
@@ -59,14 +57,14 @@ class Softmax(Loss):
 
 
 def cross_entropy(logits: Tensor, labels: Tensor, label_smoothing: float = 0.0) -> Tensor:
-    """Mean cross entropy in nats; no label is special.
+    """Mean cross entropy in nats.
 
     Args:
         logits: (B, C).
         labels: (B,) in [0, C).
         label_smoothing: share of the target that is spread evenly over all classes.
     """
-    return F.cross_entropy(logits, labels, ignore_index=_NO_LABEL_IS_IGNORED, label_smoothing=label_smoothing)
+    return F.cross_entropy(logits, labels, label_smoothing=label_smoothing)
 
 
 def hit_rate(logits: Tensor, labels: Tensor) -> Tensor:

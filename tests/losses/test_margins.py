@@ -251,6 +251,19 @@ def test_adaface_long_embeddings_get_the_larger_margin_on_the_cosine() -> None:
         )
 
 
+def test_adaface_margin_does_not_turn_past_the_class() -> None:
+    """A long embedding at 0.2 rad with m = 0.4: cos(0), not cos(-0.2)."""
+    loss = AdaFace(2, 2, scale=1.0, margin=0.4).eval()
+    loss.norm_mean.fill_(10.0)
+    loss.norm_std.fill_(1.0)
+    with torch.no_grad():
+        loss.weight.copy_(torch.eye(2))
+    embedding = 50.0 * torch.tensor([[math.cos(0.2), math.sin(0.2)]])
+    logit = math.cos(0.0) - 0.8
+    expected = -math.log(math.exp(logit) / (math.exp(logit) + math.exp(math.sin(0.2))))
+    assert loss(embedding, torch.tensor([0])).total.item() == pytest.approx(expected, rel=1e-4)
+
+
 def test_target_angle_is_the_mean_angle_to_the_own_class() -> None:
     loss, embeddings = made("arcface", {})
     rows = zip(embeddings.tolist(), LABELS.tolist(), strict=True)
