@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
@@ -21,7 +21,7 @@ from bench.optim import Schedule
 from bench.progress import Progress
 from bench.results import MetricsLine, MetricsWriter
 from bench.timing import Clock
-from losses import LossOutput
+from losses import LossOutput, collapse_warning
 
 
 @dataclass(frozen=True)
@@ -57,6 +57,7 @@ class Outside:
         progress: hears of every logged step.
         interrupts: tells whether a signal has come.
         clock: adds up the parts.
+        said: kinds of warnings that need not be said twice.
     """
 
     validate: Callable[[], Mapping[str, float]]
@@ -65,6 +66,7 @@ class Outside:
     progress: Progress
     interrupts: Interrupts
     clock: Clock
+    said: set[str] = field(default_factory=set)
 
 
 def train(
@@ -173,6 +175,7 @@ def _step(
         if learner.step % config.train.log_every == 0 or learner.step == length.total_steps:
             metrics = learner.window.means()
             outside.writer.append(MetricsLine(learner.step, _now_ms(), metrics))
+            _warn_of_collapse(metrics, learner.step, outside)
             outside.progress.step(
                 learner.step, length.total_steps, metrics["train/images_per_s"], metrics["train/loss"]
             )
@@ -184,6 +187,13 @@ def _validate(learner: Learner, outside: Outside) -> None:
     learner.validated_step = learner.step
     outside.writer.append(MetricsLine(learner.step, _now_ms(), learner.validation))
     outside.progress.validation(learner.step, learner.validation)
+
+
+def _warn_of_collapse(metrics: Mapping[str, float], step: int, outside: Outside) -> None:
+    warning = collapse_warning({name.removeprefix("train/"): value for name, value in metrics.items()})
+    if warning and "collapse" not in outside.said:
+        outside.said.add("collapse")
+        outside.progress.stage(f"step {step}: {warning}")
 
 
 def _not_finite(output: LossOutput, step: int, rate: float) -> str:

@@ -38,7 +38,7 @@ def test_the_loss_of_ones_own_is_one_file_and_one_line(
 
 def test_the_messages_are_real(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    text = block("yaml", "# my.yaml").replace("mining", "minning").replace("epochs: 8", "epochs: yes")
+    text = block("yaml", "# my.yaml").replace("mining", "minning").replace("epochs: 6", "epochs: yes")
     Path("my.yaml").write_text(text)
     with pytest.raises(ConfigError) as caught:
         load_config("my.yaml")

@@ -14,7 +14,7 @@ _KINDS = ("losses", "backbones", "miners", "data", "batches", "optimizers", "sch
 
 @click.command("list")
 @click.argument("kind", type=click.Choice(_KINDS))
-@click.option("--long", is_flag=True, help="Also the options with their defaults.")
+@click.option("--long", is_flag=True, help="Also options with defaults; of losses, paper, equation and proof.")
 def list_(kind: str, long: bool) -> None:
     """List what can be named in a configuration."""
     if kind == "configs":
@@ -26,11 +26,26 @@ def list_(kind: str, long: bool) -> None:
     rows = []
     for name in registry.names():
         rows.append((name, registry.summary(name)))
+        if long and kind == "losses":
+            rows += _source_rows(registry, name)
         if long:
             rows += [
                 (f"  {option}", f"= {default}") for option, (_, default) in registry.options(name).items()
             ]
     _print_rows(rows)
+
+
+def _source_rows(registry: Registry[Any], name: str) -> list[tuple[str, str]]:
+    from losses import source
+
+    origin = source(registry.get(name))
+    rows = [
+        ("  paper", origin.paper),
+        ("  equation", origin.equation),
+        ("  differs", origin.differs),
+        ("  checked", origin.checked),
+    ]
+    return [row for row in rows if row[1]]
 
 
 def _registry(kind: str) -> Registry[Any]:
