@@ -105,8 +105,10 @@ class Attempt:
             self._write_artifacts(evaluations)
         except BaseException as error:
             state, message = _ending(error)
-            self._folder.write_record(self._record(state, learner, length, [], message))
-            self._write_state(state=state, ended_at=now(), error=message)
+            try:
+                self._folder.write_record(self._record(state, learner, length, [], message))
+            finally:  # a full disk may refuse the record: then at least the state is right
+                self._write_state(state=state, ended_at=now(), error=message)
             raise
         self._folder.write_record(record)
         self._write_state(state="FINISHED", ended_at=now())

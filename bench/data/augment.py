@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from bench.data.batches import stream
+from bench.data.batches import Draw, stream
 
 
 class Augment:
@@ -58,7 +58,7 @@ class Augment:
         Returns:
             (b, 3, H, W) float32 in [0, 255].
         """
-        draws = stream(self._seed, number).random((size, 10), dtype=np.float32)[share]
+        draws = stream(self._seed, Draw.AUGMENTATION, number).random((size, 10), dtype=np.float32)[share]
         pixels = images.float()
         place = self._affine if self._rotate_rad else self._flip_and_shift
         pixels = place(pixels, draws)

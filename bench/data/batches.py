@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from enum import IntEnum
 from typing import Any, Protocol
 
 import numpy as np
@@ -60,9 +61,17 @@ class BatchSource(Protocol):
 BATCHES: Registry[BatchSource] = Registry("batch source")
 
 
-def stream(seed: int, *keys: int) -> np.random.Generator:
-    """Random numbers that depend on the seed and the keys alone, never on what was drawn before."""
-    return np.random.Generator(np.random.Philox(np.random.SeedSequence([seed, *keys])))
+class Draw(IntEnum):
+    """What random numbers are for: equal counters of different uses give unrelated streams."""
+
+    ORDER = 0
+    IMAGES = 1
+    AUGMENTATION = 2
+
+
+def stream(seed: int, draw: Draw, counter: int) -> np.random.Generator:
+    """Random numbers that depend on the arguments alone, never on what was drawn before."""
+    return np.random.Generator(np.random.Philox(np.random.SeedSequence([seed, draw, counter])))
 
 
 class _Counted:
@@ -105,7 +114,7 @@ class Random(_Counted):
         """The next `size` images of the pass."""
         pass_number, position = divmod(self._number, self._count // self.size)
         if pass_number != self._pass:
-            self._order = stream(self._seed, pass_number).permutation(self._count)
+            self._order = stream(self._seed, Draw.ORDER, pass_number).permutation(self._count)
             self._pass = pass_number
         batch = Batch(self._number, self._order[position * self.size : (position + 1) * self.size])
         self._number += 1
@@ -149,9 +158,8 @@ class PK(_Counted):
     def next(self, embed: Embed) -> Batch:
         """The next P people of the pass, K images of each, grouped by person."""
         pass_number, position = divmod(self._number, len(self._images_of) // self._people)
-        # the first key tells the two kinds of stream apart
-        order = stream(self._seed, 0, pass_number).permutation(len(self._images_of))
-        draw = stream(self._seed, 1, self._number)
+        order = stream(self._seed, Draw.ORDER, pass_number).permutation(len(self._images_of))
+        draw = stream(self._seed, Draw.IMAGES, self._number)
         chosen = order[position * self._people : (position + 1) * self._people]
         rows = [draw.choice(self._images_of[person], self._images, replace=False) for person in chosen]
         batch = Batch(self._number, np.concatenate(rows))
