@@ -3,21 +3,34 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import MISSING, dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, get_args
 
 from pydantic import ValidationError
 
+from bench.config.findings import findings
 from bench.config.layers import COMMAND_LINE, dotted
-from bench.config.options import option_name, option_values, options_model
+from bench.config.nested import is_list, is_record, registry_of, without_null
+from bench.config.options import Options, component_options, option_values, record_options
 from bench.config.plugins import Plugin, import_plugin
-from bench.config.rules import shown_value, type_at, violated, wrong_key
+from bench.config.rules import listed, rule, shown_value, violated
 from bench.config.run_config import Component, RunConfig
 from bench.config.sections import COMPONENT_SECTIONS, STATIC_SECTIONS, HeadConfig, Section
-from bench.config.yaml_file import DataPath, Key, Node, Origin, Plain, child, origin_at, plain
+from bench.config.yaml_file import (
+    MAX_DEPTH,
+    DataPath,
+    Key,
+    Node,
+    Origin,
+    Plain,
+    child,
+    node_at,
+    origin_at,
+    plain,
+)
 from bench.errors import ConfigError, UserError, did_you_mean
-from losses.registry import Registry, UnknownNameError
+from losses.registry import Choice, Registry, UnknownNameError
 
 KNOWN_KEYS = (*HeadConfig.model_fields, "extends", "plugins", *COMPONENT_SECTIONS, *STATIC_SECTIONS)
 
@@ -67,9 +80,13 @@ class _Checker:
         self.components = components
         self.problems: list[Problem] = []
         self.plugin_failed = False
+        self.too_deep = False
 
-    def report(self, path: DataPath, message: str) -> None:
-        self.problems.append(Problem(origin_at(self.tree, path), dotted(path), message))
+    def report(self, path: DataPath, message: str, *, missing: bool = False) -> None:
+        """Note a problem; a value that is not in the tree is a default, whose author is to blame."""
+        by_default = not missing and node_at(self.tree, path) is None
+        text = f"{message}, its default" if by_default else message
+        self.problems.append(Problem(origin_at(self.tree, path), dotted(path), text))
 
     def plugins(self) -> tuple[Plugin, ...]:
         node = child(self.tree, "plugins")
@@ -119,33 +136,139 @@ class _Checker:
     def component(self, section: str) -> Component | None:
         registry = self.components[section]
         node = child(self.tree, section)
-        values = plain(node) if node is not None else None
-        if not isinstance(values, dict):
-            self.report((section,), _not_a_component(section, registry, values, missing=node is None))
+        if node is None:
+            self.report((section,), _missing_component((section,), registry), missing=True)
             return None
-        name = values.get("name")
+        chosen = self.choice(registry, plain(node), MISSING, (section,))
+        return Component(chosen.name, dict(chosen.options)) if chosen else None
+
+    def choice(self, registry: Registry[Any], given: Any, default: Any, at: DataPath) -> Choice | None:
+        """A component's section; what it leaves out is as in the default if that has the same name."""
+        if not isinstance(given, dict):
+            self.report(at, _not_a_component(at, registry, given))
+            return None
+        base = default if isinstance(default, dict) else {}
+        name = given.get("name", base.get("name"))
         if not isinstance(name, str) or len(name) > 100:
-            names = _listed(registry.names())
-            given = f"must be one of {names}, got {shown_value(name)}"
-            self.report((section, "name"), given if "name" in values else f"missing; one of {names}")
+            names = listed(registry.names())
+            wrong = f"must be one of {names}, got {shown_value(name)}"
+            absent = "name" not in given
+            self.report((*at, "name"), f"missing; one of {names}" if absent else wrong, missing=absent)
             return None
         try:
-            model = options_model(registry, name)
+            options = component_options(registry, name)
         except UnknownNameError as error:
             if not self.plugin_failed:  # the plugin that failed may be what defines it
-                self.report((section, "name"), str(error))
+                self.report((*at, "name"), str(error))
             return None
         except UserError as error:
-            self.report((section, "name"), str(error))
+            self.report((*at, "name"), str(error))
             return None
-        types = {option: annotation for option, (annotation, _) in registry.options(name).items()}
-        checked = self.validated(model, values, (section,), types, owner=name)
-        return Component(name, option_values(checked)) if checked else None
+        same = base.get("name") == name
+        values = self.section(options, {**given, "name": name}, base if same else {}, at, owner=name)
+        return None if values is None else Choice(name, values)
+
+    def record(self, record: type, given: Any, default: Any, at: DataPath) -> Any:
+        """A dataclass; what its section leaves out is as in the default."""
+        if not isinstance(given, dict):
+            self.report(at, violated(record, given))
+            return None
+        try:
+            options = record_options(record)
+        except UserError as error:
+            self.report(at, str(error))
+            return None
+        owner = next(str(part) for part in reversed(at) if isinstance(part, str))
+        values = self.section(options, given, default if isinstance(default, dict) else {}, at, owner=owner)
+        if values is None or self.plugin_failed:
+            return None
+        try:
+            return record(**values)
+        except ValueError as error:
+            self.report(at, str(error))
+            return None
+
+    def section(
+        self,
+        options: Options,
+        given: dict[Key, Plain],
+        base: dict[Key, Plain],
+        at: DataPath,
+        *,
+        owner: str,
+    ) -> dict[str, Any] | None:
+        """The options of a section laid over `base`, or None when there is a problem in it."""
+        before = len(self.problems)
+        flat = {key: value for key, value in {**base, **given}.items() if key not in options.nested}
+        checked = self.validated(options.model, flat, at, options.types, owner)
+        nested = {
+            option: self.value(
+                options.types[option], given.get(option, MISSING), base.get(option, default), (*at, option)
+            )
+            for option, default in options.nested.items()
+        }
+        if checked is None or len(self.problems) > before:
+            return None
+        values = option_values(checked) | nested
+        return {option: values[option] for option in options.types}
+
+    def value(self, annotation: Any, given: Any, default: Any, at: DataPath) -> Any:
+        """An option that holds sections.
+
+        Args:
+            annotation: its type.
+            given: what the tree has, or MISSING.
+            default: what a given section is laid over, and an absent one taken from; as a file would hold it.
+            at: where it is.
+        """
+        if len(at) > MAX_DEPTH:
+            if not self.too_deep:  # a default that holds itself twice would double this line at each level
+                self.report(at, f"nested more than {MAX_DEPTH} deep")
+            self.too_deep = True
+            return None
+        if given is MISSING:
+            given = default
+        if without_null(annotation) is not annotation:
+            return None if given is None else self.value(without_null(annotation), given, default, at)
+        registry = registry_of(annotation)
+        if given is MISSING:
+            words = f"missing; must be {rule(annotation)}"
+            self.report(at, _missing_component(at, registry) if registry else words, missing=True)
+            return None
+        if registry is not None:
+            return self.choice(registry, given, default, at)
+        if is_record(annotation):
+            return self.record(annotation, given, default, at)
+        assert is_list(annotation)
+        return self.entries(annotation, given, default, at)
+
+    def entries(self, annotation: Any, given: Any, default: Any, at: DataPath) -> Any:
+        """A list of sections."""
+        member = get_args(annotation)[0]
+        if isinstance(default, tuple) and self.reaches_into_list(given, at):
+            for index in given:
+                if index not in range(len(default)):
+                    message = f"'{dotted(at)}' is a list of {len(default)}, counted from 0"
+                    self.report((*at, index), message)
+            return tuple(
+                self.value(member, given.get(index, MISSING), entry, (*at, index))
+                for index, entry in enumerate(default)
+            )
+        if not isinstance(given, tuple):
+            self.report(at, violated(annotation, given))
+            return None
+        return tuple(self.value(member, entry, MISSING, (*at, index)) for index, entry in enumerate(given))
+
+    def reaches_into_list(self, given: Any, at: DataPath) -> bool:
+        """Whether overrides name entries of a list that no file has, only the default: `terms.1.weight=3`."""
+        node = node_at(self.tree, at)
+        by_index = isinstance(given, dict) and given and all(isinstance(key, int) for key in given)
+        return bool(by_index) and node is not None and node.origin == COMMAND_LINE
 
     def validated(
         self,
         model: type[Section],
-        values: Plain,
+        values: dict[Key, Plain],
         at: DataPath,
         types: Mapping[str, Any],
         owner: str = "",
@@ -154,21 +277,8 @@ class _Checker:
         try:
             return model.model_validate(values)
         except ValidationError as error:
-            for found in error.errors(include_url=False):
-                path = _data_path(values, map(option_name, found["loc"]))
-                by_default = isinstance(values, dict) and path[0] not in values
-                value = found["input"] if by_default else _value_at(values, path)
-                if found["type"] in ("extra_forbidden", "invalid_key"):
-                    message = f"unknown key{_known(str(path[0]), types, owner)}"
-                elif found["type"] == "value_error":
-                    message = f"{found['ctx']['error']}, got {shown_value(value)}"
-                elif "[key]" in found["loc"]:
-                    message = wrong_key(types.get(str(path[0])), path[-1])
-                elif (annotation := type_at(types.get(str(path[0])), path[1:])) is not None:
-                    message = violated(annotation, value)
-                else:
-                    message = f"{found['msg']}, got {shown_value(value)}"
-                self.report((*at, *path), f"{message}, its default" if by_default else message)
+            for path, message, missing in findings(error, values, types, owner):
+                self.report((*at, *path), message, missing=missing)
             return None
 
 
@@ -180,52 +290,16 @@ def _types(model: type[Section]) -> dict[str, Any]:
     }
 
 
-def _data_path(values: Plain, loc: Iterable[int | str]) -> DataPath:
-    """The part of pydantic's location that lies in the data: it also names members of unions."""
-    path: list[int | str] = []
-    for part in loc:
-        if isinstance(values, dict):
-            key = next((key for key in values if str(key) == str(part)), None)
-            if key is None and path:
-                break
-            path.append(part if key is None else key)
-            values = None if key is None else values[key]
-        elif isinstance(values, tuple) and isinstance(part, int) and part < len(values):
-            path.append(part)
-            values = values[part]
-        else:
-            break
-    return tuple(path)
-
-
-def _value_at(values: Plain, path: DataPath) -> Plain:
-    for part in path:
-        if isinstance(values, dict):
-            values = values.get(part)
-        elif isinstance(values, tuple) and isinstance(part, int):
-            values = values[part]
-    return values
-
-
-def _known(key: str, types: Mapping[str, Any], owner: str) -> str:
-    """The end of a message about an unknown key: the nearest key, or all there are."""
-    hint = did_you_mean(key[:100], types)
-    if hint or not owner:
-        return hint
-    return f"; '{owner}' takes {_listed(types)}" if types else f"; '{owner}' takes no options"
-
-
-def _not_a_component(section: str, registry: Registry[Any], value: Plain, *, missing: bool) -> str:
-    if missing:
-        names = _listed(registry.names())
-        return f"missing; add '{section}: {{name: ...}}' ({names}), or 'extends: base/rendered.yaml'"
+def _not_a_component(at: DataPath, registry: Registry[Any], value: Plain) -> str:
     if isinstance(value, str) and value in registry.names():
-        return f"must be a section: '{section}: {{name: {value}}}', or {section}.name={value} as an override"
-    return f"must be a section with a name ({_listed(registry.names())}), got {shown_value(value)}"
+        key = f"{at[-1]}: " if isinstance(at[-1], str) else ""
+        return f"must be a section: '{key}{{name: {value}}}', or {dotted(at)}.name={value} as an override"
+    return f"must be {rule(Annotated[Choice, registry])}, got {shown_value(value)}"
 
 
-def _listed(names: Iterable[str]) -> str:
-    return ", ".join(sorted(names))
+def _missing_component(at: DataPath, registry: Registry[Any]) -> str:
+    parent = ", or 'extends: base/rendered.yaml'" if len(at) == 1 else ""
+    return f"missing; add '{at[-1]}: {{name: ...}}' ({listed(registry.names())}){parent}"
 
 
 def _origins(node: Node, path: DataPath = ()) -> Iterable[tuple[DataPath, Origin]]:

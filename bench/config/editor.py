@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, TypeAlias
+from dataclasses import MISSING
+from typing import Any, TypeAlias, get_args
 
-from bench.config.options import options_model
+from pydantic_core import to_jsonable_python
+
+from bench.config.nested import is_list, is_record, registry_of, without_null
+from bench.config.options import Options, component_options, record_options
 from bench.config.sections import COMPONENT_SECTIONS, STATIC_SECTIONS, HeadConfig, Section
+from bench.config.shipped import fragment_names
 from losses.registry import Registry
 
 Schema: TypeAlias = dict[str, Any]
@@ -40,7 +45,8 @@ def json_schema(components: Mapping[str, Registry[Any]] | None = None) -> Schema
         from bench.config.components import COMPONENTS  # imports every backbone and data set
 
         components = COMPONENTS
-    sections = {name: _component(name, components[name]) for name in COMPONENT_SECTIONS}
+    definitions: dict[str, Schema] = {}
+    sections = {name: _component(components[name], definitions) for name in COMPONENT_SECTIONS}
     sections |= {name: _object(model) for name, model in STATIC_SECTIONS.items()}
     head = _object(HeadConfig)["properties"]
     return {
@@ -49,22 +55,31 @@ def json_schema(components: Mapping[str, Registry[Any]] | None = None) -> Schema
         "type": "object",
         "additionalProperties": False,
         "properties": {**_PATH_KEYS, **head, **sections},
-        # A plugin's names are unknown here, so a file with plugins may use any.
-        "if": {"required": ["plugins"]},
+        # A plugin's names are unknown here, so a file that has plugins, or may inherit some, may use any.
+        "if": {"anyOf": [{"required": ["plugins"]}, _extends_others()]},
         "else": {"properties": {name: _known_name(components[name]) for name in COMPONENT_SECTIONS}},
+        **({"definitions": definitions} if definitions else {}),
     }
+
+
+def _extends_others() -> Schema:
+    """Holds for a file that extends more than what ships, which needs no plugins."""
+    names = fragment_names()
+    shipped = {"enum": [*names, *(name.removesuffix(".yaml") for name in names)]}
+    only_shipped = {"anyOf": [shipped, {"type": "array", "items": shipped}]}
+    return {"required": ["extends"], "properties": {"extends": {"not": only_shipped}}}
 
 
 def _known_name(registry: Registry[Any]) -> Schema:
     return {"properties": {"name": {"enum": registry.names()}}}
 
 
-def _component(section: str, registry: Registry[Any]) -> Schema:
+def _component(registry: Registry[Any], definitions: dict[str, Schema]) -> Schema:
     names = registry.names()
     cases = [
         {
             "if": {"properties": {"name": {"const": name}}, "required": ["name"]},
-            "then": _object(options_model(registry, name)),
+            "then": _options(component_options(registry, name), definitions),
         }
         for name in names
     ]
@@ -72,15 +87,44 @@ def _component(section: str, registry: Registry[Any]) -> Schema:
     return {
         "type": "object",
         "description": f"The {registry.kind} and its options.\n{summaries}",
-        "properties": {"name": {"type": "string", "description": summaries}},
+        # Any text is a name, since plugins bring more, but editors complete those that are known.
+        "properties": {"name": {"description": summaries, "anyOf": [{"enum": names}, {"type": "string"}]}},
         "allOf": cases,
     }
+
+
+def _options(options: Options, definitions: dict[str, Schema]) -> Schema:
+    schema = _object(options.model)
+    for option, default in options.nested.items():
+        described = {"description": options.described[option]} if option in options.described else {}
+        filled = {} if default is MISSING else {"default": to_jsonable_python(default)}
+        schema["properties"][option] = {**described, **filled, **_nested(options.types[option], definitions)}
+    return schema
+
+
+def _nested(annotation: Any, definitions: dict[str, Schema]) -> Schema:
+    """An option that holds sections; what they are is defined once, since a sum may hold a sum."""
+    if (single := without_null(annotation)) is not annotation:
+        return {"anyOf": [_nested(single, definitions), {"type": "null"}]}
+    if is_list(annotation):
+        return {"type": "array", "items": _nested(get_args(annotation)[0], definitions)}
+    registry = registry_of(annotation)
+    key = (registry.kind if registry else annotation.__name__).replace(" ", "_")
+    if key not in definitions:
+        definitions[key] = {}  # before it is described, for it may hold itself
+        if registry is not None:
+            definitions[key] = _component(registry, definitions)
+        elif is_record(annotation):
+            definitions[key] = _options(record_options(annotation), definitions)
+    # Beside `$ref` draft 7 ignores all other keys, so it stands alone in a list.
+    return {"allOf": [{"$ref": f"#/definitions/{key}"}]}
 
 
 def _object(model: type[Section]) -> Schema:
     schema = model.model_json_schema(by_alias=True)
     schema.pop("required", None)
     schema.pop("title", None)
+    schema.setdefault("properties", {})
     for option in schema["properties"].values():
         option.pop("title", None)  # the key in other letters
     return schema

@@ -59,8 +59,8 @@ def override(tree: Node, overrides: Sequence[str]) -> Node:
     """The tree after `loss.alpha=0.3` and the like.
 
     An override means what a file that extends this one would mean, but a path may also reach into a list
-    (`fars.0`) or a mapping with numbers (`rates.150`). Paths that end in `.name` go first, so that the order
-    on the command line does not matter.
+    (`fars.0`) or a mapping with numbers (`rates.150`). Short paths go first, and `.name` before its siblings,
+    so that the order on the command line does not matter.
 
     Raises:
         ConfigError: an override that is not `path=value`, or that leads through a plain value.
@@ -72,9 +72,7 @@ def override(tree: Node, overrides: Sequence[str]) -> Node:
             changes.append(_parse_override(text))
         except ConfigError as error:
             problems += error.problems
-    for path, value in sorted(
-        changes, key=lambda change: not (len(change[0]) > 1 and change[0][-1] == "name")
-    ):
+    for path, value in sorted(changes, key=lambda change: (len(change[0]), change[0][-1] != "name")):
         try:
             tree = Node(_set(tree, path, value).value, tree.origin)
         except ConfigError as error:

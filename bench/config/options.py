@@ -1,17 +1,20 @@
-"""A registered factory's signature -> the pydantic model of its section in a file."""
+"""A registered factory's signature, or the fields of a dataclass -> what its section in a file may hold."""
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import inspect
 import re
 import types
-from collections.abc import Callable
-from typing import Annotated, Any, Literal, Union, get_args, get_origin
+from collections.abc import Callable, Mapping
+from dataclasses import MISSING, dataclass
+from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from pydantic import BaseModel, Field, create_model
 from pydantic.errors import PydanticUserError
 
+from bench.config.nested import as_plain, holds_sections, record_fields
 from bench.config.sections import Section
 from bench.errors import UserError
 from losses.registry import Registry
@@ -20,14 +23,47 @@ from losses.types import Bounds
 _PREFIX = "option_"  # an option may be called `copy` or `json`, which are methods of a pydantic model
 
 
-def options_model(registry: Registry[Any], name: str) -> type[Section]:
-    """Model of `{name: ..., **options}` for one component; its fields have the options' names as aliases.
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What may stand in one section.
+
+    Args:
+        model: the options that pydantic checks; its fields have the options' names as aliases.
+        types: option -> type, in order of declaration, for every option.
+        nested: option -> default as a file would hold it (MISSING: there is none), for options that are
+            sections or list them.
+        described: option -> what the docstring says of it.
+    """
+
+    model: type[Section]
+    types: Mapping[str, Any]
+    nested: Mapping[str, Any]
+    described: Mapping[str, str]
+
+
+def component_options(registry: Registry[Any], name: str) -> Options:
+    """Options of `{name: ..., **options}` for one component.
 
     Raises:
         UnknownNameError: no such component.
         UserError: an option that no file could set (a plugin's author reads this).
     """
-    return _model(registry, name, registry.get(name))
+    return _of_component(registry, name, registry.get(name))
+
+
+@functools.lru_cache(maxsize=1024)
+def record_options(record: type) -> Options:
+    """Options of a section that holds the fields of a dataclass.
+
+    Raises:
+        UserError: a field that no file could set (a plugin's author reads this).
+    """
+
+    def declared() -> dict[str, tuple[Any, Any]]:
+        hints = get_type_hints(record, include_extras=True)
+        return {field.name: (hints[field.name], _default(field)) for field in record_fields(record)}
+
+    return _options(record.__name__, record, declared, {})
 
 
 def option_values(section: BaseModel) -> dict[str, Any]:
@@ -45,23 +81,49 @@ def option_name(field: int | str) -> int | str:
 
 
 @functools.lru_cache(maxsize=1024)
-def _model(registry: Registry[Any], name: str, factory: Callable[..., Any]) -> type[Section]:
+def _of_component(registry: Registry[Any], name: str, factory: Callable[..., Any]) -> Options:
     # `factory` is an argument so that a name that comes to mean another factory misses the cache.
-    described = described_options(factory)
-    fields: dict[str, Any] = {"name": (Literal[name], Field(description=registry.summary(name)))}
+    title = f"{registry.kind} '{name}'"
+
+    def declared() -> dict[str, tuple[Any, Any]]:
+        options = registry.options(name)
+        if "name" in options:
+            raise UserError(f"{title}: an option cannot be called 'name'; rename it")
+        return options
+
+    field = (Literal[name], Field(description=registry.summary(name)))
+    return _options(title, factory, declared, {"name": field})
+
+
+def _options(
+    title: str,
+    documented: Callable[..., Any],
+    declared: Callable[[], Mapping[str, tuple[Any, Any]]],
+    fields: dict[str, Any],
+) -> Options:
+    """The options that `declared` gives with their defaults, after `fields`, which are pydantic's."""
+    described = described_options(documented)
+    nested: dict[str, Any] = {}
     try:
-        for option, (annotation, default) in registry.options(name).items():
-            if option == "name":
-                raise UserError(f"{registry.kind} '{name}': an option cannot be called 'name'; rename it")
+        options = declared()
+        for option, (annotation, default) in options.items():
+            if holds_sections(annotation):
+                nested[option] = default if default is MISSING else as_plain(default)
+                continue
             description = " ".join(part for part in (described.get(option, ""), _unit(annotation)) if part)
-            field = Field(default=default, alias=option, description=description or None)
+            given: Any = ... if default is MISSING else default
+            field = Field(default=given, alias=option, description=description or None)
             fields[_PREFIX + option] = (bounded(annotation), field)
-        return create_model(_class_name(registry.kind, name), __base__=Section, **fields)
+        model = create_model(_class_name(title), __base__=Section, **fields)
     except (PydanticUserError, NameError, AttributeError, TypeError, SyntaxError) as error:
         reason = str(error).partition("\n")[0]
-        raise UserError(
-            f"{registry.kind} '{name}': an option has a type no file can give: {reason}"
-        ) from error
+        raise UserError(f"{title}: an option has a type no file can give: {reason}") from error
+    kinds = {option: annotation for option, (annotation, _) in options.items()}
+    return Options(model, kinds, nested, described)
+
+
+def _default(field: dataclasses.Field[Any]) -> Any:
+    return field.default if field.default_factory is MISSING else field.default_factory()
 
 
 def bounded(annotation: Any) -> Any:
@@ -107,5 +169,5 @@ def _unit(annotation: Any) -> str:
     return next(filter(None, map(_unit, get_args(annotation))), "")
 
 
-def _class_name(kind: str, name: str) -> str:
-    return "".join(word.capitalize() for word in re.findall(r"[A-Za-z0-9]+", f"{name} {kind}"))
+def _class_name(title: str) -> str:
+    return "".join(word.capitalize() for word in re.findall(r"[A-Za-z0-9]+", title))

@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from pydantic.fields import FieldInfo
 
+from bench.config.nested import is_record, record_fields, registry_of, without_null
 from bench.config.redaction import redact_uri
 from bench.config.yaml_file import DataPath, Key, Plain
 from bench.config.yaml_text import yaml_inline
@@ -41,6 +42,10 @@ def rule(annotation: Any) -> str:
     >>> rule(int | None), rule(Literal["paper", "facenet"])
     ('a whole number or null', "one of 'paper', 'facenet'")
     """
+    if (registry := registry_of(annotation)) is not None:
+        return f"a section with a name ({listed(registry.names())})"
+    if is_record(annotation):
+        return f"a section of {', '.join(field.name for field in record_fields(annotation))}"
     if get_origin(annotation) is Annotated:
         base, *metadata = get_args(annotation)
         words = rule(base)
@@ -89,11 +94,16 @@ def shown_value(value: Plain) -> str:
     return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 3]}..."
 
 
+def listed(names: Iterable[str]) -> str:
+    """`a, b, c`."""
+    return ", ".join(sorted(names))
+
+
 def _broken(annotation: Any, value: Plain) -> str:
     """The limits alone when the type is right, else the whole rule."""
     if isinstance(value, float) and not math.isfinite(value):
         return "a finite number"
-    single = _without_null(annotation)
+    single = without_null(annotation)
     if get_origin(single) is Annotated and isinstance(value, (int, float)) and not isinstance(value, bool):
         base, *metadata = get_args(single)
         if base is float or (base is int and isinstance(value, int)):
@@ -119,13 +129,6 @@ def _inner(annotation: Any, *, by_index: bool) -> Any:
     if get_origin(annotation) is tuple and by_index:
         return get_args(annotation)[0]
     return get_args(annotation)[1] if get_origin(annotation) is dict else None
-
-
-def _without_null(annotation: Any) -> Any:
-    if not _is_union(annotation):
-        return annotation
-    members = [member for member in get_args(annotation) if member is not type(None)]
-    return members[0] if len(members) == 1 else annotation
 
 
 def _is_union(annotation: Any) -> bool:

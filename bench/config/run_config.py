@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
+from bench.config.nested import as_plain
 from bench.config.plugins import Plugin
 from bench.config.redaction import redact_uri
 from bench.config.sections import (
@@ -29,7 +30,11 @@ NOT_HASHED = ("name", "description", "seed", "runtime", "tracking")
 
 @dataclass(frozen=True, slots=True)
 class Component:
-    """A registered component and its validated options."""
+    """A registered component and its validated options.
+
+    Options that are components or dataclasses are held as such, ready for the factory; `tree` spells them as
+    a file does.
+    """
 
     name: str
     _options: dict[str, Any] = field(default_factory=dict, hash=False)
@@ -42,7 +47,7 @@ class Component:
     def tree(self) -> dict[str, Plain]:
         """The section as a file would hold it."""
         values: dict[str, Plain] = {"name": self.name}
-        return values | copy.deepcopy(self._options)
+        return values | {option: as_plain(value) for option, value in self._options.items()}
 
 
 @dataclass(frozen=True, slots=True)

@@ -80,6 +80,16 @@ def child(node: Node, part: Key) -> Node | None:
     return None
 
 
+def node_at(node: Node, path: DataPath) -> Node | None:
+    """What is at `path`; None where there is nothing."""
+    for part in path:
+        inner = child(node, part)
+        if inner is None:
+            return None
+        node = inner
+    return node
+
+
 def origin_at(node: Node, path: DataPath) -> Origin:
     """Origin of the value at `path`, or of the nearest mapping or list around it."""
     for part in path:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from bench.config import json_schema, load_config, shipped_configs
 from bench.config.components import COMPONENTS
-from bench.config.options import described_options, option_values, options_model
+from bench.config.options import component_options, described_options
 from bench.config.sections import COMPONENT_SECTIONS
 
 EVERY = [(section, name) for section, registry in COMPONENTS.items() for name in registry.names()]
@@ -17,14 +19,21 @@ def test_every_component_section_has_a_registry() -> None:
 
 
 @pytest.mark.parametrize(("section", "name"), EVERY)
-def test_defaults_of_every_component_pass_their_own_limits(section: str, name: str) -> None:
+def test_defaults_of_every_component_pass_their_own_limits(section: str, name: str, tmp_path: Path) -> None:
+    chosen = {other: COMPONENTS[other].names()[0] for other in COMPONENT_SECTIONS} | {section: name}
+    (tmp_path / "all.yaml").write_text("".join(f"{key}: {{name: {it}}}\n" for key, it in chosen.items()))
+
+    config = load_config(tmp_path / "all.yaml")
+
     registry = COMPONENTS[section]
-
-    checked = options_model(registry, name).model_validate({"name": name})
-
-    assert option_values(checked) == {
-        option: default for option, (_, default) in registry.options(name).items()
-    }
+    nested = component_options(registry, name).nested
+    options = getattr(config, section).options
+    assert list(options) == list(registry.options(name))
+    for option, (_, default) in registry.options(name).items():
+        if option not in nested:
+            assert options[option] == default
+    (tmp_path / "again.yaml").write_text(config.to_yaml())
+    assert load_config(tmp_path / "again.yaml").hash == config.hash
 
 
 @pytest.mark.parametrize(("section", "name"), EVERY)

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from bench.config import json_schema
+from bench.config import json_schema, load_config, shipped_configs
 from losses.registry import Registry
 
 
@@ -72,6 +72,23 @@ def test_limits_defaults_units_and_choices_reach_the_editor(schema: dict[str, An
 
 
 def test_unknown_names_are_flagged_unless_a_plugin_may_define_them(schema: dict[str, Any]) -> None:
-    assert schema["if"] == {"required": ["plugins"]}
-    assert schema["else"]["properties"]["loss"] == {"properties": {"name": {"enum": ["center", "triplet"]}}}
-    assert "enum" not in schema["properties"]["loss"]["properties"]["name"]
+    flagged = schema["else"]["properties"]["loss"]
+    plugins, inherited = schema["if"]["anyOf"]
+    one, several = inherited["properties"]["extends"]["not"]["anyOf"]
+
+    assert flagged == {"properties": {"name": {"enum": ["center", "triplet"]}}}
+    assert plugins == {"required": ["plugins"]}
+    assert inherited["required"] == ["extends"]
+    assert {"base/rendered.yaml", "base/rendered", "center"} <= set(one["enum"])
+    assert several == {"type": "array", "items": one}
+
+
+def test_nothing_that_ships_has_plugins_that_the_schema_would_not_know() -> None:
+    assert [name for name in shipped_configs() if load_config(name).plugins] == []
+
+
+def test_known_names_are_completed_and_others_allowed(schema: dict[str, Any]) -> None:
+    name = schema["properties"]["loss"]["properties"]["name"]
+
+    assert name["anyOf"] == [{"enum": ["center", "triplet"]}, {"type": "string"}]
+    assert name["description"].endswith("\ntriplet: Triplets with a margin.")
