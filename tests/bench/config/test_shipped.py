@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -101,3 +103,11 @@ def test_every_shipped_config_names_a_loss(name: str) -> None:
 
     assert loss is not None
     assert child(loss, "name") is not None
+
+
+def test_listing_what_ships_does_not_import_torch() -> None:
+    code = "import sys, bench.config as c; c.shipped_configs(); print('torch' in sys.modules)"
+
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+
+    assert found.stdout == "False\n"
