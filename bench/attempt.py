@@ -16,7 +16,7 @@ from bench.checkpoint import Checkpoints
 from bench.config import RunConfig
 from bench.data import Data, PairProtocol
 from bench.device import device_name, peak_memory_mib
-from bench.errors import BenchError, Killed
+from bench.errors import BenchError, Killed, UserError
 from bench.evaluate import Evaluation, evaluate, protocol_record
 from bench.interrupts import Interrupts
 from bench.learner import Learner
@@ -36,6 +36,7 @@ from bench.results import (
     new_state,
     now,
     package_versions,
+    suppress_full_disk,
     write_json,
     write_text,
 )
@@ -75,17 +76,21 @@ class Attempt:
         self._checkpoints = Checkpoints(folder.checkpoints, kept=config.runtime.checkpoints_kept)
         self._state = new_state(config.name, config.hash, config.seed)
         self._resumed_from: int | None = None
-        self._images_before = 0
         self._code = code_version()
 
     def begin(self, learner: Learner, *, resume: bool) -> None:
         """Open the folder: RUNNING from here on. With `resume`, the learner continues a checkpoint."""
         checkpoint = self._checkpoints.load(self._device) if resume else None
-        self._folder.clear(checkpoint=checkpoint is None, identity=not resume)
         if checkpoint is not None:
+            self._refuse_other_data(checkpoint["data_checksum"])
             learner.load_state_dict(checkpoint["learner"])
             self._resumed_from = learner.step
-            self._images_before = learner.images
+            self._clock.load_state_dict(checkpoint["clock"])
+        # In the tracking store a killed attempt goes on, even from its start; one that has ended stays.
+        earlier = self._folder.state()
+        is_new = checkpoint is None and (earlier is None or earlier.state in ("FINISHED", "FAILED"))
+        self._folder.clear(checkpoint=checkpoint is None, identity=is_new)
+        if checkpoint is not None:
             self._progress.stage(f"continuing after step {learner.step}")
         write_text(self._folder.config, self._config.to_yaml())
         facts = {
@@ -101,18 +106,25 @@ class Attempt:
         try:
             self._train(learner, schedule, length)
             evaluations = [self._test(learner, protocol) for protocol in self._data.tests]
-            record = self._record("FINISHED", learner, length, evaluations)
-            self._write_artifacts(evaluations)
+            with self._interrupts.held():
+                self._write_artifacts(evaluations)
+                record = self._record("FINISHED", learner, length, evaluations)
+                self._folder.write_record(record)
+                self._write_state(state="FINISHED", ended_at=now())
+            return record
         except BaseException as error:
             state, message = _ending(error)
-            try:
-                self._folder.write_record(self._record(state, learner, length, [], message))
-            finally:  # a full disk may refuse the record: then at least the state is right
+            with suppress_full_disk():  # the first error is the one to report
                 self._write_state(state=state, ended_at=now(), error=message)
+                self._folder.write_record(self._record(state, learner, length, [], message))
             raise
-        self._folder.write_record(record)
-        self._write_state(state="FINISHED", ended_at=now())
-        return record
+
+    def _refuse_other_data(self, checksum: str) -> None:
+        if checksum != self._data.checksum:
+            raise UserError(
+                f"{self._folder.path}: its checkpoint was trained on other data (checksum {checksum[:12]}, "
+                f"now {self._data.checksum[:12]}); start anew with --again"
+            )
 
     def _train(self, learner: Learner, schedule: Schedule, length: Length) -> None:
         writer = MetricsWriter(self._folder.metrics, keep=self._state.durable_bytes)
@@ -122,9 +134,15 @@ class Attempt:
             return {f"validation/{name}": value for name, value in figures.items()}
 
         def save() -> None:
-            durable = writer.position
+            durable = writer.sync()
             self._checkpoints.save(
-                {"step": learner.step, "learner": learner.state_dict(), "metrics_bytes": durable}
+                {
+                    "step": learner.step,
+                    "learner": learner.state_dict(),
+                    "metrics_bytes": durable,
+                    "data_checksum": self._data.checksum,
+                    "clock": self._clock.state_dict(),
+                }
             )
             self._write_state(durable_bytes=durable)
 
@@ -170,7 +188,6 @@ class Attempt:
         training_s = sum(
             parts.get(part, 0.0) for part in ("data", "forward", "loss", "backward", "optimizer")
         )
-        fresh_images = learner.images - self._images_before
         return RunRecord(
             name=self._config.name,
             description=self._config.description,
@@ -193,7 +210,7 @@ class Attempt:
             timing=Timing(
                 wall_s=self._clock.wall_s,
                 parts_s=parts,
-                images_per_s=fresh_images / training_s if training_s else 0.0,
+                images_per_s=learner.images / training_s if training_s else 0.0,
             ),
             environment=self._environment(),
             code=self._code,
@@ -247,7 +264,7 @@ class Attempt:
 
 def _ending(error: BaseException) -> tuple[State, str]:
     if isinstance(error, Killed | KeyboardInterrupt):
-        return "KILLED", f"{error or 'SIGINT'} received"
+        return "KILLED", f"{str(error) or 'SIGINT'} received"
     if isinstance(error, BenchError):
         return "FAILED", str(error)
     return "FAILED", f"{type(error).__name__}: {error}"

@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any, TypeVar
+
 import torch
+from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from bench.backbones import BACKBONES
-from bench.config import RunConfig
+from bench.config import Component, RunConfig
 from bench.data import BATCHES, Augment, Data
+from bench.errors import UserError
 from bench.learner import Learner
 from bench.optim import OPTIMIZERS, SCHEDULES, Schedule, parameter_groups
 from bench.train import Length, training_length
 from losses import LOSSES
+from losses.registry import Registry
 
 
 def build(config: RunConfig, data: Data, device: torch.device) -> tuple[Learner, Schedule, Length]:
@@ -20,26 +27,54 @@ def build(config: RunConfig, data: Data, device: torch.device) -> tuple[Learner,
         UserError: the data cannot give the batches that are asked for.
     """
     torch.manual_seed(config.seed)
-    backbone = BACKBONES.build(config.backbone.name, {}, config.backbone.options)
+    backbone = _checked(BACKBONES, "backbone", config.backbone, {})
     engine = {
-        "embedding_dim": config.backbone.options["embedding_dim"],
+        "embedding_dim": _embedding_dim(backbone, config.backbone.name, data.size_px),
         "num_classes": data.train.num_identities,
     }
-    loss = LOSSES.build(config.loss.name, engine, config.loss.options).to(device)
+    loss = _checked(LOSSES, "loss", config.loss, engine).to(device)
     backbone = backbone.to(device).to(memory_format=torch.channels_last)
-    groups = parameter_groups((backbone, loss), decay_norms=config.optimizer.options["decay_norms"])
-    optimizer = OPTIMIZERS.build(config.optimizer.name, {"groups": groups}, config.optimizer.options)
+    groups = parameter_groups((backbone, loss), decay_norms=config.optimizer.options.get("decay_norms", True))
+    optimizer = _checked(OPTIMIZERS, "optimizer", config.optimizer, {"groups": groups})
     labels = {"labels": data.train.labels, "seed": config.seed}
-    source = BATCHES.build(config.batch.name, labels, config.batch.options)
+    source = _checked(BATCHES, "batch", config.batch, labels)
+    if source.size < 2 and any(isinstance(module, _BatchNorm) for module in backbone.modules()):
+        raise UserError(
+            f"batch: one image a batch, but backbone {config.backbone.name} normalises over batches"
+        )
     length = training_length(config, len(data.train), source.size)
     spans = {
         "rate": config.optimizer.options["learning_rate"],
         "total_steps": length.total_steps,
         "epoch_steps": length.epoch_steps,
     }
-    schedule = SCHEDULES.build(config.schedule.name, spans, config.schedule.options)
+    schedule = _checked(SCHEDULES, "schedule", config.schedule, spans)
     learner = Learner(backbone, loss, optimizer, source, ema_decay=config.train.ema_decay)
     return learner, schedule, length
+
+
+T = TypeVar("T")
+
+
+def _checked(registry: Registry[T], section: str, component: Component, engine: Mapping[str, Any]) -> T:
+    """Build a component; what only its factory can refuse is the user's mistake all the same."""
+    try:
+        return registry.build(component.name, engine, component.options)
+    except ValueError as error:
+        raise UserError(f"{section}: {component.name}: {error}") from None
+
+
+@torch.no_grad()
+def _embedding_dim(backbone: nn.Module, name: str, size_px: int) -> int:
+    backbone.eval()
+    try:
+        embeddings = backbone(torch.zeros(2, 3, size_px, size_px))
+    except RuntimeError as error:
+        raise UserError(
+            f"backbone.name: {name} does not take images of {size_px} px ({str(error).splitlines()[0]}); "
+            "set data.size_px or another backbone"
+        ) from None
+    return int(embeddings.shape[1])
 
 
 def augmentation(config: RunConfig) -> Augment:

@@ -7,13 +7,14 @@ import hashlib
 import json
 import logging
 import pickle
+import shutil
 import zipfile
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from bench.errors import BenchError
+from bench.errors import BenchError, UserError
 from bench.results import atomic_file, write_json
 
 _log = logging.getLogger("bench.checkpoint")
@@ -42,18 +43,12 @@ class Checkpoints:
             with atomic_file(path) as stream:
                 torch.save(state, stream)
             write_json(_checksum_file(path), {"sha256": _sha256(path), "bytes": path.stat().st_size})
-        except OSError as error:
-            if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+        except (OSError, RuntimeError) as error:
+            if not _is_full_disk(error, self._folder):
                 raise
             raise BenchError(
                 f"{self._folder}: no space for the checkpoint of step {state['step']}; free some and "
                 "continue with --resume"
-            ) from None
-        except RuntimeError as error:  # torch's writer reports a full disk in its own words
-            if "write" not in str(error) and "enforce fail" not in str(error):
-                raise
-            raise BenchError(
-                f"{self._folder}: the checkpoint of step {state['step']} failed: {error}"
             ) from None
         for old in self._paths()[: -self._kept]:
             _checksum_file(old).unlink(missing_ok=True)
@@ -61,22 +56,31 @@ class Checkpoints:
         return path
 
     def load(self, device: torch.device) -> dict[str, Any] | None:
-        """The newest checkpoint that is whole, or None."""
+        """The newest checkpoint that is whole; None when none has ever been written to its end.
+
+        Raises:
+            UserError: there are some, and all are damaged.
+        """
+        damaged = False
         for path in reversed(self._paths()):
             problem = _problem(path)
             if problem is None:
                 return load_checkpoint(path, device)
-            _log.warning("%s: %s; the checkpoint before it is used", path, problem)
+            _log.warning("%s: %s; the one before it is tried", path, problem)
+            damaged = damaged or _checksum_file(path).exists()
+        if damaged:
+            raise UserError(f"{self._folder}: no checkpoint is whole; start the run anew with --again")
         return None
-
-    def clear(self) -> None:
-        """Delete all of them."""
-        for path in self._paths():
-            _checksum_file(path).unlink(missing_ok=True)
-            path.unlink()
 
     def _paths(self) -> list[Path]:
         return sorted(self._folder.glob("step-*.pt"))
+
+
+def _is_full_disk(error: OSError | RuntimeError, folder: Path) -> bool:
+    if isinstance(error, OSError):
+        return error.errno in (errno.ENOSPC, errno.EDQUOT)
+    # torch's writer has words of its own ("enforce fail"), whatever the reason
+    return "enforce fail" in str(error) and shutil.disk_usage(folder).free < 2**26
 
 
 def load_checkpoint(path: Path, device: torch.device) -> dict[str, Any]:
@@ -97,13 +101,14 @@ def load_checkpoint(path: Path, device: torch.device) -> dict[str, Any]:
 def _problem(path: Path) -> str | None:
     try:
         expected = json.loads(_checksum_file(path).read_text())
+        size, digest = expected["bytes"], expected["sha256"]
     except FileNotFoundError:
         return "has no checksum beside it (its writing was interrupted)"
-    except json.JSONDecodeError:
+    except (json.JSONDecodeError, UnicodeDecodeError, TypeError, KeyError):
         return "its checksum file is damaged"
-    if path.stat().st_size != expected["bytes"]:
-        return f"is {path.stat().st_size} bytes long, not {expected['bytes']}"
-    if _sha256(path) != expected["sha256"]:
+    if path.stat().st_size != size:
+        return f"is {path.stat().st_size} bytes long, not {size}"
+    if _sha256(path) != digest:
         return "is damaged (its checksum differs)"
     return None
 

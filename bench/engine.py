@@ -48,6 +48,10 @@ def run(
         BenchError: the run failed; its folder and its MLflow run say FAILED.
         Killed: a signal came; both say KILLED, and `resume` continues.
     """
+    if isinstance(source, RunConfig) and overrides:
+        raise UserError(f"overrides ({overrides[0]}) go to load_config when a loaded configuration is run")
+    if again and resume:
+        raise UserError("--again starts anew and --resume continues: choose one of them")
     config = source if isinstance(source, RunConfig) else load_config(source, overrides)
     progress = progress or Quiet()
     with Interrupts() as interrupts:

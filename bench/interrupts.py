@@ -1,4 +1,4 @@
-"""SIGINT and SIGTERM end a run as KILLED, with a checkpoint, at a moment when that is safe."""
+"""SIGINT, SIGTERM and SIGHUP end a run as KILLED, with a checkpoint, at a moment when that is safe."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from bench.errors import Killed
 
 
 class Interrupts:
-    """While entered, the first SIGINT or SIGTERM raises `Killed`; inside `held()` it waits for `check()`.
+    """While entered, the first of these signals raises `Killed`; inside `held()` it waits for `check()`.
 
     A second signal raises KeyboardInterrupt at once, held or not. Outside the main thread, where Python
     allows no handlers, nothing is installed.
@@ -26,8 +26,10 @@ class Interrupts:
 
     def __enter__(self) -> Self:
         if threading.current_thread() is threading.main_thread():
-            for number in (signal.SIGINT, signal.SIGTERM):
-                self._previous[number] = signal.signal(number, self._handle)
+            for name in ("SIGINT", "SIGTERM", "SIGHUP"):
+                number = getattr(signal, name, None)  # no SIGHUP on Windows
+                if number is not None and signal.getsignal(number) is not signal.SIG_IGN:  # nohup
+                    self._previous[number] = signal.signal(number, self._handle)
         return self
 
     def __exit__(

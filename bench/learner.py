@@ -72,6 +72,10 @@ class Learner:
         loss.train()
 
     @property
+    def _device(self) -> torch.device:
+        return next(self.backbone.parameters()).device
+
+    @property
     def evaluated(self) -> nn.Module:
         """The weights that figures are about: the average where one is kept."""
         return self.ema.model if self.ema else self.backbone
@@ -97,7 +101,7 @@ class Learner:
             "source": self.source.state_dict(),
             "random": {
                 "cpu": torch.get_rng_state(),
-                "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
+                "cuda": torch.cuda.get_rng_state(self._device) if self._device.type == "cuda" else None,
             },
         }
 
@@ -117,5 +121,5 @@ class Learner:
         self.source.load_state_dict(state["source"])
         # generator states belong on the CPU, wherever the checkpoint was mapped to
         torch.set_rng_state(state["random"]["cpu"].cpu())
-        if len(state["random"]["cuda"]) == torch.cuda.device_count() > 0:
-            torch.cuda.set_rng_state_all([generator.cpu() for generator in state["random"]["cuda"]])
+        if self._device.type == "cuda" and state["random"]["cuda"] is not None:
+            torch.cuda.set_rng_state(state["random"]["cuda"].cpu(), self._device)

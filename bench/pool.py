@@ -17,13 +17,16 @@ from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from bench.errors import BenchError, Killed, UserError
 from bench.interrupts import Interrupts
 from bench.progress import Progress
 from bench.results import RunFolder, RunRecord
 from bench.tracking import close_abandoned
+
+if TYPE_CHECKING:
+    from bench.config import RunConfig
 
 _KILL_AFTER_S = 30.0  # a run that got SIGTERM may need this long for its checkpoint
 
@@ -59,9 +62,21 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Slot:
-    """Where one run at a time has its place: overrides that name device and threads."""
+    """Where one run at a time has its place.
 
-    overrides: tuple[str, ...]
+    Args:
+        threads: of the CPU, for runs that leave their number open.
+        device: for runs that leave it open; "auto" where there is no GPU.
+    """
+
+    threads: int
+    device: str = "auto"
+
+    def overrides(self, config: RunConfig) -> tuple[str, ...]:
+        """What this place settles of what the configuration leaves open."""
+        threads = (f"runtime.threads={self.threads}",) if config.runtime.threads == "auto" else ()
+        device = (f"runtime.device={self.device}",) if config.runtime.device == "auto" else ()
+        return threads + device
 
 
 def choose_slots(workers: int | Literal["auto"], num_jobs: int) -> list[Slot]:
@@ -84,10 +99,10 @@ def choose_slots(workers: int | Literal["auto"], num_jobs: int) -> list[Slot]:
             raise UserError(f"--workers {workers}: this machine has {num_gpus} GPUs, one run takes one")
         count = min(num_gpus if workers == "auto" else workers, num_jobs)
         threads = max(1, usable_cpus() // count)
-        return [Slot((f"runtime.device=cuda:{gpu}", f"runtime.threads={threads}")) for gpu in range(count)]
+        return [Slot(threads, f"cuda:{gpu}") for gpu in range(count)]
     cpus = usable_cpus()
     count = min(cpus if workers == "auto" else workers, num_jobs)
-    return [Slot((f"runtime.threads={max(1, cpus // count)}",))] * count
+    return [Slot(max(1, cpus // count))] * count
 
 
 def run_jobs(
@@ -213,7 +228,8 @@ def _work(job: Job, slot: Slot, sender: Connection, resume: bool, again: bool) -
     logger.propagate = False
     os.setpgid(0, 0)  # Ctrl-C reaches the parent alone, which then asks every run to end
     try:
-        config = load_config(job.source, (*job.overrides, *slot.overrides))
+        config = load_config(job.source, job.overrides)
+        config = load_config(job.source, (*job.overrides, *slot.overrides(config)))
         if config.hash != job.config_hash:
             raise UserError(f"{job.source}: was edited while its runs were waiting; start them again")
         run(config, resume=resume, again=again, track=False, progress=progress)

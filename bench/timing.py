@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 
 class Clock:
@@ -13,6 +14,7 @@ class Clock:
     def __init__(self) -> None:
         self.parts_s: dict[str, float] = {}
         self._start = time.perf_counter()
+        self._earlier_s = 0.0
 
     @contextmanager
     def part(self, name: str) -> Iterator[None]:
@@ -25,5 +27,14 @@ class Clock:
 
     @property
     def wall_s(self) -> float:
-        """Seconds since the clock was made."""
-        return time.perf_counter() - self._start
+        """Seconds since the clock was made, and those of the attempts that a resumed run goes on from."""
+        return self._earlier_s + time.perf_counter() - self._start
+
+    def state_dict(self) -> dict[str, Any]:
+        """For the checkpoint."""
+        return {"parts_s": dict(self.parts_s), "wall_s": self.wall_s}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Add up from there."""
+        self.parts_s = dict(state["parts_s"])
+        self._earlier_s = state["wall_s"]

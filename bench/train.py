@@ -40,7 +40,8 @@ class Length:
 def training_length(config: RunConfig, num_images: int, batch_size: int) -> Length:
     """An epoch is `train.epoch_size` batches, or one pass over the images; `train.max_steps` cuts it."""
     epoch_steps = config.train.epoch_size or max(1, num_images // batch_size)
-    total_steps = max(1, math.ceil(config.train.epochs * epoch_steps))
+    # 1.1 x 10 is 11.000000000000002 in floating point, and means 11
+    total_steps = max(1, math.ceil(config.train.epochs * epoch_steps - 1e-9))
     if config.train.max_steps is not None:
         total_steps = min(total_steps, config.train.max_steps)
     return Length(total_steps, epoch_steps, max(1, round(config.evaluate.every_epochs * epoch_steps)))
@@ -99,6 +100,7 @@ def train(
 
     with outside.interrupts.held():
         try:
+            learner.window.skip_time()
             while True:
                 if length.evaluates_after(learner.step) and learner.validated_step < learner.step:
                     _validate(learner, outside)
@@ -162,9 +164,18 @@ def _step(
         extra = {"learning_rate": rate}
         for group in optimizer.param_groups:
             group["lr"] = rate
+        parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+        gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
+        norm = torch.nn.utils.get_total_norm(gradients)
+        if not torch.isfinite(norm):
+            raise TrainingError(
+                f"step {learner.step + 1}: the loss is finite ({float(output.total.detach()):.4g}), its "
+                f"gradient is not; the weights of step {learner.step} are untouched; look for a root or "
+                "logarithm at 0"
+            )
+        extra["gradient_norm"] = float(norm)
         if config.train.clip_norm is not None:
-            parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
-            extra["gradient_norm"] = float(torch.nn.utils.clip_grad_norm_(parameters, config.train.clip_norm))
+            torch.nn.utils.clip_grads_with_norm_(parameters, config.train.clip_norm, norm)
         optimizer.step()
         learner.step += 1
         learner.images += len(batch.indices)

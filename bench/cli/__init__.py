@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 
@@ -37,6 +38,9 @@ def main() -> None:
     # Before torch is imported: its idle threads sleep instead of spinning. On a machine with other work that
     # made training 2 to 10 times faster (two threads on two busy cores).
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # a terminal without ± still gets its figures
     try:
         bench(prog_name="bench")
     except BenchError as error:

@@ -14,7 +14,9 @@ _KINDS = ("losses", "backbones", "miners", "data", "batches", "optimizers", "sch
 
 @click.command("list")
 @click.argument("kind", type=click.Choice(_KINDS))
-@click.option("--long", is_flag=True, help="Also options with defaults; of losses, paper, equation and proof.")
+@click.option(
+    "--long", is_flag=True, help="Also options with defaults; of losses, paper, equation and proof."
+)
 def list_(kind: str, long: bool) -> None:
     """List what can be named in a configuration."""
     if kind == "configs":
@@ -22,6 +24,9 @@ def list_(kind: str, long: bool) -> None:
 
         _print_rows(list(shipped_configs().items()))
         return
+    from bench.config.nested import as_plain
+    from bench.config.yaml_text import yaml_inline
+
     registry = _registry(kind)
     rows = []
     for name in registry.names():
@@ -30,7 +35,8 @@ def list_(kind: str, long: bool) -> None:
             rows += _source_rows(registry, name)
         if long:
             rows += [
-                (f"  {option}", f"= {default}") for option, (_, default) in registry.options(name).items()
+                (f"  {option}", f"= {yaml_inline(as_plain(default))}")
+                for option, (_, default) in registry.options(name).items()
             ]
     _print_rows(rows)
 

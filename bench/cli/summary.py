@@ -10,6 +10,7 @@ from pathlib import Path
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
+from rich.measure import Measurement
 from rich.table import Table
 
 from bench.config import RunConfig, redact_uri
@@ -22,9 +23,18 @@ _FAR = "1e-3"
 def print_summary(records: Sequence[RunRecord], configs: Sequence[RunConfig]) -> None:
     """Print one table a protocol to standard output, and the ways to more."""
     console = Console(width=None if Console().is_terminal else 120)
+    left_out: list[str] = []
+    unbounded = console.options.update(max_width=1000)
     for protocol in sorted({name for record in records for name in record.protocols}):
         shown = [record for record in records if protocol in record.protocols]
-        console.print(_single(protocol, shown) if _all_single(shown) else _seeds(protocol, shown))
+        table = _single(protocol, shown) if _all_single(shown) else _seeds(protocol, shown)
+        # the last columns matter least; a figure that is cut in half is worse than none
+        while len(table.columns) > 2 and Measurement.get(console, unbounded, table).maximum > console.width:
+            left_out.append(str(table.columns.pop().header).replace("\n", " "))
+        console.print(table)
+    if left_out:
+        names = ", ".join(dict.fromkeys(reversed(left_out)))
+        console.print(f"left out for want of width: {names} (all in record.json)", markup=False)
     for note in _notes(records):
         console.print(note, markup=False, highlight=False)
     for line in _where_next(configs):
@@ -32,7 +42,11 @@ def print_summary(records: Sequence[RunRecord], configs: Sequence[RunConfig]) ->
 
 
 def _all_single(records: Sequence[RunRecord]) -> bool:
-    return len({record.config_hash for record in records}) == len(records)
+    return len({_group(record) for record in records}) == len(records)
+
+
+def _group(record: RunRecord) -> tuple[str, str]:
+    return record.name, record.config_hash  # equal settings under two names are two rows
 
 
 def _single(protocol: str, records: Sequence[RunRecord]) -> Table:
@@ -40,11 +54,11 @@ def _single(protocol: str, records: Sequence[RunRecord]) -> Table:
         _title(protocol, records[0]),
         "run",
         "accuracy",
-        "± std of folds",
-        "± std error",
+        "± std\nof folds",
+        "± std\nerror",
         "threshold",
-        f"VAL at FAR {_FAR}",
-        "exact VAL",
+        f"VAL at\nFAR {_FAR}",
+        "exact\nVAL",
         "EER",
         "images/s",
         "minutes",
@@ -73,15 +87,15 @@ def _seeds(protocol: str, records: Sequence[RunRecord]) -> Table:
         "seeds",
         "accuracy",
         "threshold",
-        f"VAL at FAR {_FAR}",
-        "exact VAL",
+        f"VAL at\nFAR {_FAR}",
+        "exact\nVAL",
         "AUC",
         "EER",
         "images/s",
     )
-    groups: dict[str, list[RunRecord]] = {}
+    groups: dict[tuple[str, str], list[RunRecord]] = {}
     for record in records:
-        groups.setdefault(record.config_hash, []).append(record)
+        groups.setdefault(_group(record), []).append(record)
     for group in groups.values():
         metrics = [record.protocols[protocol].metrics for record in group]
         table.add_row(
@@ -102,7 +116,7 @@ def _table(title: str, first: str, *others: str) -> Table:
     table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, pad_edge=False)
     table.add_column(first, no_wrap=True)
     for heading in others:
-        table.add_column(heading, justify="right", min_width=min(8, len(heading)))
+        table.add_column(heading, justify="right", no_wrap=True)
     return table
 
 

@@ -82,7 +82,7 @@ class AugmentConfig(Section):
 class TrainConfig(Section):
     """How long and how exactly to train."""
 
-    epochs: PositiveFloat = 10.0
+    epochs: Annotated[float, Field(gt=0.0, le=1e6)] = 10.0
     """Length of training."""
 
     epoch_size: PositiveInt | None = None
@@ -107,7 +107,7 @@ class TrainConfig(Section):
 class EvaluateConfig(Section):
     """The verification protocol: when, and with which distance."""
 
-    every_epochs: PositiveFloat = 1.0
+    every_epochs: Annotated[float, Field(gt=0.0, le=1e6)] = 1.0
     """Epochs between two validations."""
 
     metric: Literal["sqeuclidean", "euclidean", "cosine", "angle"] = "sqeuclidean"
@@ -119,11 +119,18 @@ class EvaluateConfig(Section):
     subtract_mean: bool = False
     """Subtract the mean over both sides of the training folds' pairs."""
 
-    fars: tuple[Annotated[float, Field(gt=0.0, le=1.0)], ...] = Field(default=(1e-3,), min_length=1)
+    fars: tuple[Annotated[float, Field(gt=0.0, lt=1.0)], ...] = Field(default=(1e-3,), min_length=1)
     """False accept rates at which VAL is reported."""
 
     batch_size: PositiveInt = 256
     """Images embedded at once."""
+
+    @field_validator("fars")
+    @classmethod
+    def _named_once(cls, fars: tuple[float, ...]) -> tuple[float, ...]:
+        if len(set(fars)) < len(fars):
+            raise ValueError("must name each rate once")
+        return fars
 
 
 class RuntimeConfig(Section):

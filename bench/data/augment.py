@@ -59,7 +59,7 @@ class Augment:
             (b, 3, H, W) float32 in [0, 255].
         """
         draws = stream(self._seed, Draw.AUGMENTATION, number).random((size, 10), dtype=np.float32)[share]
-        pixels = images.float()
+        pixels = images.to(torch.float32, copy=True)  # changed in place below
         place = self._affine if self._rotate_rad else self._flip_and_shift
         pixels = place(pixels, draws)
         if self._brightness:

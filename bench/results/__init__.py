@@ -1,7 +1,7 @@
 """Run folders and run records: what runs write and reports read."""
 
 from bench.results.environment import code_version, cpu_name, package_versions
-from bench.results.files import atomic_file, write_json, write_text
+from bench.results.files import atomic_file, suppress_full_disk, write_json, write_text
 from bench.results.folder import RunFolder, RunState, new_state, now, run_folders
 from bench.results.metrics import MetricsLine, MetricsWriter, read_metrics
 from bench.results.record import (
@@ -34,6 +34,7 @@ __all__ = [
     "package_versions",
     "read_metrics",
     "run_folders",
+    "suppress_full_disk",
     "write_json",
     "write_text",
 ]

@@ -123,14 +123,18 @@ class RunFolder:
         Raises:
             UserError: another one does.
         """
-        self.path.mkdir(parents=True, exist_ok=True)
         lock = FileLock(self.path / "run.lock")
         try:
+            self.path.mkdir(parents=True, exist_ok=True)
             lock.acquire(timeout=0)
         except Timeout:
             state = self.state()
             who = f"process {state.pid} on {state.host}" if state else "another process"
             raise UserError(f"{self.path}: {who} is working on this run; wait for it or stop it") from None
+        except OSError as error:
+            raise UserError(
+                f"runtime.runs: {self.path} cannot be written ({error.strerror}); choose another folder"
+            ) from None
         try:
             yield
         finally:

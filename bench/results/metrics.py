@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,12 +37,12 @@ class MetricsWriter:
 
     def __init__(self, path: Path, *, keep: int = 0) -> None:
         self._stream = path.open("r+b" if path.exists() else "w+b")
-        self._stream.truncate(keep)
-        self._stream.seek(keep)
+        self._stream.truncate(min(keep, path.stat().st_size))  # never longer: that would be zeros
+        self._stream.seek(0, os.SEEK_END)
 
-    @property
-    def position(self) -> int:
-        """Bytes written so far."""
+    def sync(self) -> int:
+        """See all lines safely on the disk; returns how many bytes they are."""
+        os.fsync(self._stream.fileno())
         return self._stream.tell()
 
     def append(self, line: MetricsLine) -> None:

@@ -68,7 +68,7 @@ def test_check_says_valid_and_explains_every_value(bench_command: Bench) -> None
     origins = {row.split()[0]: " ".join(row.split()[2:]) for row in rows}
     assert origins["loss.factor"] == "command line"
     assert origins["loss.alfa"] == "default"
-    assert origins["batch.size"] == "tiny.yaml:5"
+    assert origins["batch.size"] == "tiny.yaml:6"
 
 
 def test_check_lists_all_problems_at_once(bench_command: Bench) -> None:

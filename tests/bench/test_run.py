@@ -6,6 +6,8 @@ import pytest
 import torch
 
 from bench import RunRecord, load_config, run
+from bench.checkpoint import Checkpoints
+from bench.device import usable_cpus
 from bench.errors import BenchError, TrainingError, UserError
 from bench.results import RunFolder, read_metrics
 from bench.verification import verify
@@ -13,6 +15,25 @@ from bench.verification import verify
 from .conftest import Bench
 
 UNTRACKED = ["tracking.enabled=false"]
+SHARP = """\
+from losses import LOSSES, Loss, LossOutput
+
+
+@LOSSES.register
+class Sharp(Loss):
+    'The gradient of a root at 0 is infinite; the root is not.'
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.steps = 0
+
+    def compute(self, embeddings, labels):
+        self.steps += 1
+        total = embeddings.square().mean()
+        if self.steps == 3:
+            total = total + (embeddings - embeddings.detach()).abs().sqrt().sum()
+        return LossOutput(total, {"sharp": total.detach()})
+"""
 
 
 def folder_of(record: RunRecord) -> RunFolder:
@@ -120,6 +141,18 @@ class TestRun:
         assert record.error is not None
         assert record.error.startswith("step ")
 
+    def test_a_gradient_that_is_not_finite_stops_before_it_touches_the_weights(self) -> None:
+        Path("sharp.py").write_text(SHARP)
+        message = (
+            r"^step 3: the loss is finite \(.*\), its gradient is not; the weights of step 2 are untouched"
+        )
+        with pytest.raises(TrainingError, match=message):
+            run("tiny.yaml", [*UNTRACKED, "plugins=[sharp.py]", "loss.name=sharp"])
+
+    def test_overrides_beside_a_loaded_configuration_are_refused(self) -> None:
+        with pytest.raises(UserError, match=r"^overrides \(seed=3\) go to load_config when a loaded"):
+            run(load_config("tiny.yaml", UNTRACKED), ["seed=3"])
+
     def test_a_batch_that_the_data_cannot_give_writes_nothing(self) -> None:
         with pytest.raises(UserError, match=r"^batch\.people: 13 people x 4 images"):
             run("tiny.yaml", [*UNTRACKED, "batch={name: pk, people: 13, images: 4}"])
@@ -169,6 +202,32 @@ class TestResume:
         assert record.budget == whole.budget
         assert curve(Path("whole")) == curve(Path("runs"))
         assert weights(Path("whole")) == weights(Path("runs"))
+
+    def test_a_checkpoint_of_other_data_is_refused(self, workspace: Path) -> None:
+        with pytest.raises(BenchError, match="pulled the plug"):
+            run("tiny.yaml", UNTRACKED, progress=PullsThePlug(at_step=9))
+        (newest,) = [*Path("runs").glob("*/checkpoints/*8.pt")]
+        checkpoint = torch.load(newest, weights_only=True)
+        Checkpoints(newest.parent, kept=1).save({**checkpoint, "data_checksum": "0" * 64})
+        with pytest.raises(
+            UserError, match=r"its checkpoint was trained on other data \(checksum 000000000000"
+        ):
+            run("tiny.yaml", UNTRACKED, resume=True)
+
+    def test_a_resumed_run_adds_up_the_time_of_its_attempts(self, workspace: Path) -> None:
+        with pytest.raises(BenchError, match="pulled the plug"):
+            run("tiny.yaml", UNTRACKED, progress=PullsThePlug(at_step=12))
+        record = run("tiny.yaml", UNTRACKED, resume=True)
+        assert record.timing.parts_s["forward"] > 0
+        assert record.timing.wall_s > sum(record.timing.parts_s.values())
+        assert 0 < record.timing.images_per_s < 1e6
+
+    def test_lost_metrics_are_not_filled_with_zeros(self, workspace: Path) -> None:
+        with pytest.raises(BenchError, match="pulled the plug"):
+            run("tiny.yaml", UNTRACKED, progress=PullsThePlug(at_step=9))
+        next(Path("runs").glob("*/metrics.jsonl")).unlink()
+        record = run("tiny.yaml", UNTRACKED, resume=True)
+        assert [line.step for line in read_metrics(folder_of(record).metrics)][-1] == 12
 
     def test_without_resume_an_unfinished_run_is_not_overwritten(self, workspace: Path) -> None:
         with pytest.raises(BenchError, match="pulled the plug"):
@@ -277,3 +336,61 @@ class TestCommand:
         assert ended.err.splitlines()[0] == "wrong.yaml:2: loss.facter: unknown key; did you mean 'factor'?"
         assert len(ended.err.splitlines()) == 2
         assert not Path("runs").exists()
+
+    def test_equal_settings_under_two_names_are_two_rows(self, bench_command: Bench) -> None:
+        Path("other.yaml").write_text(Path("tiny.yaml").read_text())
+        ended = bench_command("run", "tiny.yaml", "other.yaml", *UNTRACKED, "train.max_steps=2")
+        assert ended.code == 0, ended.err
+        assert "tiny s0" in ended.out
+        assert "other s0" in ended.out
+
+    def test_a_worker_settles_only_what_the_configuration_leaves_open(self, bench_command: Bench) -> None:
+        Path("open.yaml").write_text("extends: tiny.yaml\nruntime: {threads: auto}\n")
+        options = (*UNTRACKED, "train.max_steps=1", "--seeds", "2", "--workers", "2")
+        assert bench_command("run", "open.yaml", *options).code == 0
+        assert bench_command("run", "tiny.yaml", *options, "runtime.threads=2").code == 0
+        threads = {
+            path.parent.name.split("-")[0]: json.loads(path.read_text())["threads"]
+            for path in Path("runs").glob("*/environment.json")
+        }
+        assert threads == {"open": max(1, usable_cpus() // 2), "tiny": 2}
+
+    def test_again_and_resume_exclude_each_other(self, bench_command: Bench) -> None:
+        ended = bench_command("run", "tiny.yaml", "--again", "--resume")
+        assert (ended.code, ended.err.splitlines()[-1]) == (
+            2,
+            "--again starts anew and --resume continues: choose one of them",
+        )
+        assert not Path("runs").exists()
+
+    @pytest.mark.parametrize(
+        ("overrides", "said"),
+        [
+            (["batch.size=1"], "batch: one image a batch, but backbone small normalises over batches"),
+            (
+                ["backbone={name: inception_resnet_v1, embedding_dim: 16}"],
+                "backbone.name: inception_resnet_v1 does not take images of 32 px (",
+            ),
+            (["runtime.runs=tiny.yaml"], "runtime.runs: tiny.yaml/tiny-"),
+            (["evaluate.fars=[1.0]"], "evaluate.fars.0: must be > 0 and < 1, got 1.0 (command line)"),
+            (["evaluate.fars=[0.1, 0.1]"], "evaluate.fars: must name each rate once"),
+            (["loss={name: cross_batch_memory, loss: {name: softmax}}"], "loss: cross_batch_memory: "),
+        ],
+    )
+    def test_what_cannot_work_is_one_line_with_exit_code_2(
+        self, bench_command: Bench, overrides: list[str], said: str
+    ) -> None:
+        ended = bench_command("run", "tiny.yaml", *UNTRACKED, *overrides)
+        assert ended.code == 2
+        assert ended.err.splitlines()[-1].startswith(said)
+        assert not Path("runs").exists()
+
+    def test_a_narrow_terminal_gets_whole_figures_and_is_told_what_is_missing(
+        self, bench_command: Bench, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("rich.console.Console.is_terminal", property(lambda self: True))
+        monkeypatch.setenv("COLUMNS", "60")
+        ended = bench_command("run", "tiny.yaml", *UNTRACKED)
+        assert ended.code == 0, ended.err
+        assert "left out for want of width: " in ended.out
+        assert "…" not in ended.out
