@@ -14,7 +14,7 @@ from bench.config import RunConfig
 from bench.data import Augment, FaceSet
 from bench.data.batches import Indices
 from bench.embed import forward
-from bench.errors import Killed, TrainingError
+from bench.errors import Killed, TrainingError, UserError
 from bench.interrupts import Interrupts
 from bench.learner import Learner
 from bench.optim import Schedule
@@ -22,6 +22,9 @@ from bench.progress import Progress
 from bench.results import MetricsLine, MetricsWriter
 from bench.timing import Clock
 from losses import LossOutput, collapse_warning
+
+
+_ENDLESS = 1e12  # steps
 
 
 @dataclass(frozen=True)
@@ -40,11 +43,17 @@ class Length:
 def training_length(config: RunConfig, num_images: int, batch_size: int) -> Length:
     """An epoch is `train.epoch_size` batches, or one pass over the images; `train.max_steps` cuts it."""
     epoch_steps = config.train.epoch_size or max(1, num_images // batch_size)
-    # 1.1 x 10 is 11.000000000000002 in floating point, and means 11
-    total_steps = max(1, math.ceil(config.train.epochs * epoch_steps - 1e-9))
+    wanted = config.train.epochs * epoch_steps
+    if wanted > _ENDLESS:
+        raise UserError(
+            f"train.epochs: {config.train.epochs:g} epochs of {epoch_steps} steps would never end"
+        )
+    total_steps = max(1, math.ceil(wanted - 1e-9))  # 1.1 x 10 is 11.000000000000002 and means 11
     if config.train.max_steps is not None:
         total_steps = min(total_steps, config.train.max_steps)
-    return Length(total_steps, epoch_steps, max(1, round(config.evaluate.every_epochs * epoch_steps)))
+    return Length(
+        total_steps, epoch_steps, max(1, round(min(config.evaluate.every_epochs * epoch_steps, total_steps)))
+    )
 
 
 @dataclass(frozen=True, eq=False)

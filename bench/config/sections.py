@@ -82,7 +82,7 @@ class AugmentConfig(Section):
 class TrainConfig(Section):
     """How long and how exactly to train."""
 
-    epochs: Annotated[float, Field(gt=0.0, le=1e6)] = 10.0
+    epochs: PositiveFloat = 10.0
     """Length of training."""
 
     epoch_size: PositiveInt | None = None
@@ -107,7 +107,7 @@ class TrainConfig(Section):
 class EvaluateConfig(Section):
     """The verification protocol: when, and with which distance."""
 
-    every_epochs: Annotated[float, Field(gt=0.0, le=1e6)] = 1.0
+    every_epochs: PositiveFloat = 1.0
     """Epochs between two validations."""
 
     metric: Literal["sqeuclidean", "euclidean", "cosine", "angle"] = "sqeuclidean"

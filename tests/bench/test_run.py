@@ -373,6 +373,7 @@ class TestCommand:
             ),
             (["runtime.runs=tiny.yaml"], "runtime.runs: tiny.yaml/tiny-"),
             (["evaluate.fars=[1.0]"], "evaluate.fars.0: must be > 0 and < 1, got 1.0 (command line)"),
+            (["train.epochs=1e308"], "train.epochs: 1e+308 epochs of 4 steps would never end"),
             (["evaluate.fars=[0.1, 0.1]"], "evaluate.fars: must name each rate once"),
             (["loss={name: cross_batch_memory, loss: {name: softmax}}"], "loss: cross_batch_memory: "),
         ],

@@ -63,8 +63,8 @@ bad.yaml:19: train.5: unknown key
 bad.yaml:19: train.clip_norm: must be > 0, got -1
 bad.yaml:19: train.epochs: must be a number > 0, got '0.1'
 bad.yaml:19: train.precision: must be one of 'float32', 'bf16', got 'fp16'; did you mean 'bf16'?
-bad.yaml:20: evaluate.fars.1: must be > 0 and <= 1, got 0
-bad.yaml:20: evaluate.fars.2: must be a number > 0 and <= 1, got 'x'
+bad.yaml:20: evaluate.fars.1: must be > 0 and < 1, got 0
+bad.yaml:20: evaluate.fars.2: must be a number > 0 and < 1, got 'x'
 bad.yaml:20: evaluate.flip: must be one of 'none', 'sum', 'concat', got 'summ'; did you mean 'sum'?
 bad.yaml:21: runtime.device: must be auto, cpu, cuda, cuda:N or mps, got 'gpu'
 bad.yaml:21: runtime.threads: must be 'auto' or a whole number > 0, got 0
@@ -117,7 +117,7 @@ def test_problems_of_a_parent_name_the_parent(load: Load, folder: Path) -> None:
         ("description: 5", "description: must be text, got 5"),
         (
             "evaluate: {fars: []}",
-            "evaluate.fars: must be a non-empty list, each entry a number > 0 and <= 1, got []",
+            "evaluate.fars: must be a non-empty list, each entry a number > 0 and < 1, got []",
         ),
         ("train: 5", "train: must be a section of 'key: value' lines, got 5"),
     ],
