@@ -23,7 +23,6 @@ from bench.results import MetricsLine, MetricsWriter
 from bench.timing import Clock
 from losses import LossOutput, collapse_warning
 
-
 _ENDLESS = 1e12  # steps
 
 
