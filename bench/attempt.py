@@ -87,8 +87,7 @@ class Attempt:
             self._resumed_from = learner.step
             self._clock.load_state_dict(checkpoint["clock"])
         # In the tracking store a killed attempt goes on, even from its start; one that has ended stays.
-        earlier = self._folder.state()
-        is_new = checkpoint is None and (earlier is None or earlier.state in ("FINISHED", "FAILED"))
+        is_new = checkpoint is None and self._earlier_state() != "KILLED"
         self._folder.clear(checkpoint=checkpoint is None, identity=is_new)
         if checkpoint is not None:
             self._progress.stage(f"continuing after step {learner.step}")
@@ -118,6 +117,15 @@ class Attempt:
                 self._write_state(state=state, ended_at=now(), error=message)
                 self._folder.write_record(self._record(state, learner, length, [], message))
             raise
+
+    def _earlier_state(self) -> State | None:
+        try:
+            earlier = self._folder.state()
+        except UserError:  # damaged: about to be written anew
+            return None
+        if earlier is not None and earlier.state == "RUNNING":
+            return "KILLED"  # this process holds the lock, so that one is gone
+        return earlier.state if earlier else None
 
     def _refuse_other_data(self, checksum: str) -> None:
         if checksum != self._data.checksum:

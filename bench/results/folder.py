@@ -190,4 +190,7 @@ def _parse(path: Path, model: type[_Model]) -> _Model | None:
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"]) or "JSON"
-        raise UserError(f"{path}: damaged, or of another version: {where}: {first['msg']}") from None
+        raise UserError(
+            f"{path}: damaged, or of another version ({where}: {first['msg']}); "
+            "repeat the run with --again to repair it"
+        ) from None

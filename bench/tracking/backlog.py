@@ -92,12 +92,12 @@ def close_abandoned(folder: RunFolder) -> bool:
 
     Does nothing while somebody else works in the folder, resuming it for example.
     """
-    state = contents.state_of(folder)
+    state = folder.state()
     if state is None or not state.is_abandoned:
         return False
     try:
         with folder.lock():
-            state = contents.state_of(folder)
+            state = folder.state()
             if state is None or not state.is_abandoned:
                 return False
             ended_at = _last_sign_of_life(folder)

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from pydantic import ValidationError
 
 from bench.errors import BenchError
 from bench.results import RunFolder, RunRecord, RunState
@@ -20,20 +19,6 @@ _MAX_KEY = 250
 _MAX_PARAM = 6000
 _MAX_TAG = 5000
 _CUT = " ... (cut; whole in config.yaml)"
-
-
-def state_of(folder: RunFolder) -> RunState | None:
-    """How the run stands; None before it has begun.
-
-    Raises:
-        BenchError: state.json is damaged.
-    """
-    try:
-        return folder.state()
-    except ValidationError:
-        raise BenchError(
-            f"{folder.path / 'state.json'}: damaged; continue or repeat the run to repair it"
-        ) from None
 
 
 def config(path: Path) -> dict[str, Any]:

@@ -71,7 +71,7 @@ def deliver(
         UserError: the settings cannot work.
         BenchError: a file of the run folder is damaged.
     """
-    if contents.state_of(folder) is None:
+    if folder.state() is None:
         return Delivery()
     with polite_mlflow():
         store = open_store(settings)
@@ -103,7 +103,7 @@ class _Pass:
 
     def run(self, settings: TrackingSettings) -> Delivery:
         # Read first, and once: what the run writes meanwhile belongs to the next pass.
-        state = contents.state_of(self.folder)
+        state = self.folder.state()
         if state is None:
             return Delivery()
         self.state = state

@@ -63,7 +63,7 @@ class ScriptedRun:
 
     def checkpoint(self) -> None:
         """What is logged so far will not be written again."""
-        self._write(durable_bytes=self._writer.position)
+        self._write(durable_bytes=self._writer.sync())
 
     def end(
         self, state: State, error: str | None = None, *, steps: int = 10, record: bool = True

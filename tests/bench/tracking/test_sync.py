@@ -107,7 +107,7 @@ def test_damaged_record_does_not_keep_the_others_back(make_run, settings, tmp_pa
     (run.folder.path / "record.json").write_text("{}")
     make_run("b").end("FINISHED")
     first, second = sync(tmp_path / "runs", settings)
-    assert first.problem.startswith(f"{tmp_path}/runs/a/record.json: not a run record: ")
+    assert first.problem.startswith(f"{tmp_path}/runs/a/record.json: damaged, or of another version (")
     assert second.problem is None
 
 
@@ -115,9 +115,8 @@ def test_damaged_state_does_not_keep_the_others_back(make_run, settings, tmp_pat
     (make_run("a").folder.path / "state.json").write_text('{"state": "RUNN')
     make_run("b").end("FINISHED")
     first, second = sync(tmp_path / "runs", settings)
-    assert first.problem == (
-        f"{tmp_path}/runs/a/state.json: damaged; continue or repeat the run to repair it"
-    )
+    assert first.problem.startswith(f"{tmp_path}/runs/a/state.json: damaged, or of another version (JSON: ")
+    assert first.problem.endswith("; repeat the run with --again to repair it")
     assert second.problem is None
 
 
