@@ -6,6 +6,6 @@ face (`geometry`, `face`), glasses and hands (`scene`), camera (`camera`). Figur
 rendered faces, never on LFW.
 """
 
-from bench.data.rendered.dataset import RENDERER_VERSION, rendered, rendered_preview
+from bench.data.rendered.dataset import CALIBRATED, RENDERER_VERSION, rendered
 
-__all__ = ["RENDERER_VERSION", "rendered", "rendered_preview"]
+__all__ = ["CALIBRATED", "RENDERER_VERSION", "rendered"]

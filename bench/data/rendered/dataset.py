@@ -74,24 +74,6 @@ def rendered(
     return plan.open(folder, manifest["checksum"])
 
 
-def rendered_preview(
-    *,
-    rows: PositiveInt = 8,
-    columns: PositiveInt = 12,
-    seed: NonNegativeInt = 0,
-    size_px: ImageSize = 64,
-    difficulty: NonNegative = CALIBRATED,
-) -> NDArray[np.uint8]:
-    """The first pictures of the first training people, without any cache.
-
-    Shape:
-        returns (rows, columns, 3, size_px, size_px); a row shows one person.
-    """
-    people, images = np.repeat(np.arange(rows), columns), np.tile(np.arange(columns), rows)
-    pictures = render(seed, Split.TRAIN, people, images, size_px=size_px, difficulty=float(difficulty))
-    return pictures.reshape(rows, columns, 3, size_px, size_px)
-
-
 @dataclass(frozen=True)
 class Plan:
     """What to draw and where it lies in the files: all splits one after the other in one array."""

@@ -11,7 +11,6 @@ import numpy as np
 import pytest
 import torch
 
-from bench.data.rendered import rendered_preview
 from bench.data.rendered.geometry import bump, crop, inside, look, ramp, wave
 from bench.data.rendered.identity import OUTLINE_HEIGHTS, draw_identities
 from bench.data.rendered.nuisance import draw_nuisance
@@ -188,9 +187,3 @@ def test_extreme_difficulty_stays_a_picture():
     alone = draw(people, images, difficulty=5.0, size_px=24, chunk_pixels=1)
     np.testing.assert_array_equal(together, alone)
     assert together.std() > 30
-
-
-def test_preview_shows_one_person_a_row():
-    preview = rendered_preview(rows=2, columns=3, size_px=24)
-    assert preview.shape == (2, 3, 3, 24, 24)
-    np.testing.assert_array_equal(preview[1, 2], draw(np.array([1]), np.array([2]), size_px=24)[0])
