@@ -41,7 +41,7 @@ from bench.results import (
     write_text,
 )
 from bench.timing import Clock
-from bench.train import Length, Outside, train
+from bench.train import Length, Outside, Recipe, train
 from reports.figures import save_distance_histogram, save_roc
 
 
@@ -156,17 +156,11 @@ class Attempt:
 
         self._progress.stage(f"training {length.total_steps} steps on {self._device}")
         outside = Outside(validate, save, writer, self._progress, self._interrupts, self._clock)
+        recipe = Recipe(
+            self._data.train, augmentation(self._config), schedule, length, self._config, self._device
+        )
         with contextlib.closing(writer):
-            train(
-                learner,
-                self._data.train,
-                augmentation(self._config),
-                schedule,
-                length,
-                self._config,
-                outside,
-                self._device,
-            )
+            train(learner, recipe, outside)
 
     def _test(self, learner: Learner, protocol: PairProtocol) -> Evaluation:
         self._progress.stage(f"evaluating {protocol.name}: {len(protocol)} pairs")

@@ -56,6 +56,44 @@ def training_length(config: RunConfig, num_images: int, batch_size: int) -> Leng
 
 
 @dataclass(frozen=True, eq=False)
+class Recipe:
+    """What stays as it is from the first step to the last.
+
+    Args:
+        faces: to train on.
+        augment: changes them, batch by batch.
+        schedule: step -> learning rate.
+        length: of the training.
+        config: of the run.
+        device: to compute on.
+    """
+
+    faces: FaceSet
+    augment: Augment
+    schedule: Schedule
+    length: Length
+    config: RunConfig
+    device: torch.device
+
+    def pixels(self, indices: Indices) -> Tensor:
+        """(B, 3, H, W) uint8, on the device."""
+        return torch.from_numpy(self.faces.images[indices]).to(self.device)
+
+    def labels(self, indices: Indices) -> Tensor:
+        """(B,) int64, on the device."""
+        return torch.from_numpy(self.faces.labels[indices]).to(self.device)
+
+    def embeddings(self, learner: Learner, pixels: Tensor) -> Tensor:
+        """(B, D) float32, raw, by the current weights."""
+        return forward(
+            learner.backbone,
+            pixels,
+            kind=self.config.augment.standardize,
+            precision=self.config.train.precision,
+        )
+
+
+@dataclass(frozen=True, eq=False)
 class Outside:
     """What the loop tells the world, and what it asks of it.
 
@@ -78,16 +116,7 @@ class Outside:
     said: set[str] = field(default_factory=set)
 
 
-def train(
-    learner: Learner,
-    faces: FaceSet,
-    augment: Augment,
-    schedule: Schedule,
-    length: Length,
-    config: RunConfig,
-    outside: Outside,
-    device: torch.device,
-) -> None:
+def train(learner: Learner, recipe: Recipe, outside: Outside) -> None:
     """Train from where the learner stands to the end.
 
     A checkpoint is written at every evaluation, every `runtime.checkpoint_every_s`, and on a signal.
@@ -96,12 +125,12 @@ def train(
         TrainingError: a loss that is not finite, before it could touch the weights; names the step.
         Killed: SIGINT or SIGTERM came; a checkpoint of the last whole step has been written.
     """
-    clock = outside.clock
+    length = recipe.length
     saved_at = time.monotonic()
 
     def save() -> None:
         nonlocal saved_at
-        with clock.part("checkpoint"):
+        with outside.clock.part("checkpoint"):
             outside.save()
         learner.window.skip_time()
         saved_at = time.monotonic()
@@ -113,56 +142,37 @@ def train(
                 if length.evaluates_after(learner.step) and learner.validated_step < learner.step:
                     _validate(learner, outside)
                     save()
-                elif time.monotonic() - saved_at >= config.runtime.checkpoint_every_s:
+                elif time.monotonic() - saved_at >= recipe.config.runtime.checkpoint_every_s:
                     save()
                 if learner.step == length.total_steps:
                     return
                 outside.interrupts.check()
-                _step(learner, faces, augment, schedule, length, config, outside, device)
+                _step(learner, recipe, outside)
         except Killed:
             save()
             raise
 
 
-def _step(
-    learner: Learner,
-    faces: FaceSet,
-    augment: Augment,
-    schedule: Schedule,
-    length: Length,
-    config: RunConfig,
-    outside: Outside,
-    device: torch.device,
-) -> None:
-    clock = outside.clock
-    backbone, loss, optimizer = learner.backbone, learner.loss, learner.optimizer
-
-    def pixels_of(indices: Indices) -> Tensor:
-        return torch.from_numpy(faces.images[indices]).to(device)
+def _step(learner: Learner, recipe: Recipe, outside: Outside) -> None:
+    clock, config, length = outside.clock, recipe.config, recipe.length
+    loss, optimizer = learner.loss, learner.optimizer
 
     def embed(indices: Indices) -> Tensor:
         # for sources that select by distance: forward only, by the current weights
         learner.images_forward_only += len(indices)
         with torch.no_grad():
-            return forward(
-                backbone,
-                pixels_of(indices),
-                kind=config.augment.standardize,
-                precision=config.train.precision,
-            )
+            return recipe.embeddings(learner, recipe.pixels(indices))
 
     with clock.part("data"):
         batch = learner.source.next(embed)
-        pixels = augment(pixels_of(batch.indices), batch.number, len(batch.indices))
-        labels = torch.from_numpy(faces.labels[batch.indices]).to(device)
+        pixels = recipe.augment(recipe.pixels(batch.indices), batch.number, len(batch.indices))
+        labels = recipe.labels(batch.indices)
     with clock.part("forward"):
-        embeddings = forward(
-            backbone, pixels, kind=config.augment.standardize, precision=config.train.precision
-        )
+        embeddings = recipe.embeddings(learner, pixels)
     with clock.part("loss"):
         loss.set_progress(learner.step / length.epoch_steps)
         output = loss(embeddings, labels)
-        rate = schedule(learner.step)
+        rate = recipe.schedule(learner.step)
         if not torch.isfinite(output.total):
             raise TrainingError(_not_finite(output, learner.step + 1, rate))
     with clock.part("backward"):
@@ -188,7 +198,7 @@ def _step(
         learner.step += 1
         learner.images += len(batch.indices)
         if learner.ema:
-            learner.ema.update(backbone, learner.step)
+            learner.ema.update(learner.backbone, learner.step)
     with clock.part("logging"):
         learner.window.add(output, extra, len(batch.indices))
         if learner.step % config.train.log_every == 0 or learner.step == length.total_steps:
