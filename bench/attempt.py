@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from bench.build import augmentation
+from bench.build import augmentation, preprocess
 from bench.checkpoint import Checkpoints
 from bench.config import RunConfig
 from bench.data import Data, PairProtocol
@@ -147,6 +147,7 @@ class Attempt:
                 {
                     "step": learner.step,
                     "learner": learner.state_dict(),
+                    "config": self._config.to_yaml(),
                     "metrics_bytes": durable,
                     "data_checksum": self._data.checksum,
                     "clock": self._clock.state_dict(),
@@ -157,7 +158,13 @@ class Attempt:
         self._progress.stage(f"training {length.total_steps} steps on {self._device}")
         outside = Outside(validate, save, writer, self._progress, self._interrupts, self._clock)
         recipe = Recipe(
-            self._data.train, augmentation(self._config), schedule, length, self._config, self._device
+            self._data.train,
+            augmentation(self._config),
+            preprocess(self._config),
+            schedule,
+            length,
+            self._config,
+            self._device,
         )
         with contextlib.closing(writer):
             train(learner, recipe, outside)
@@ -173,7 +180,7 @@ class Attempt:
             protocol,
             self._config.evaluate,
             device=self._device,
-            standardization=self._config.augment.standardize,
+            preprocess=preprocess(self._config),
             precision=self._config.train.precision,
             check=self._interrupts.check,
         )

@@ -11,7 +11,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from bench.backbones import BACKBONES
 from bench.config import Component, RunConfig
-from bench.data import BATCHES, Augment, Data
+from bench.data import BATCHES, Augment, Data, Preprocess
 from bench.errors import UserError
 from bench.learner import Learner
 from bench.optim import OPTIMIZERS, SCHEDULES, Schedule, parameter_groups
@@ -88,3 +88,8 @@ def augmentation(config: RunConfig) -> Augment:
         erase=section.erase,
         brightness=section.brightness,
     )
+
+
+def preprocess(config: RunConfig) -> Preprocess:
+    """What the backbone of the configuration is fed."""
+    return Preprocess(config.augment.standardize)

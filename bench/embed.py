@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from bench.data import standardize
+from bench.data import Preprocess
 
 Flip = Literal["none", "sum", "concat"]
 Precision = Literal["float32", "bf16"]
@@ -22,9 +22,9 @@ def autocast(device: torch.device, precision: Precision) -> AbstractContextManag
     return torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16")
 
 
-def forward(backbone: nn.Module, pixels: Tensor, *, kind: str, precision: Precision) -> Tensor:
+def forward(backbone: nn.Module, pixels: Tensor, *, preprocess: Preprocess, precision: Precision) -> Tensor:
     """Raw embeddings (B, D) float32 of pixels (B, 3, H, W) in [0, 255] that lie on the backbone's device."""
-    images = standardize(pixels, kind).contiguous(memory_format=torch.channels_last)
+    images = preprocess(pixels).contiguous(memory_format=torch.channels_last)
     with autocast(pixels.device, precision):
         embeddings: Tensor = backbone(images)
     return embeddings.float()
@@ -37,7 +37,7 @@ def embed(
     *,
     device: torch.device,
     batch_size: int,
-    standardization: str,
+    preprocess: Preprocess,
     flip: Flip = "none",
     precision: Precision = "float32",
     check: Callable[[], None] = lambda: None,
@@ -49,7 +49,7 @@ def embed(
         images: (N, 3, H, W) uint8.
         device: where the backbone is.
         batch_size: images at a time.
-        standardization: as in `standardize`.
+        preprocess: as in training.
         flip: "none"; "sum": the embedding of the mirrored image is added; "concat": facenet's, both, each of
             unit norm, side by side.
         precision: arithmetic of the backbone.
@@ -66,9 +66,9 @@ def embed(
             check()
             # a copy: the memory map is read-only and torch wants memory it may write to
             pixels = torch.from_numpy(np.array(images[start : start + batch_size])).to(device)
-            embeddings = forward(backbone, pixels, kind=standardization, precision=precision)
+            embeddings = forward(backbone, pixels, preprocess=preprocess, precision=precision)
             if flip != "none":
-                mirrored = forward(backbone, pixels.flip(-1), kind=standardization, precision=precision)
+                mirrored = forward(backbone, pixels.flip(-1), preprocess=preprocess, precision=precision)
                 embeddings = _combine(embeddings, mirrored, flip)
             rows.append(embeddings.cpu())
     finally:

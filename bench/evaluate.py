@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from bench.config import EvaluateConfig
-from bench.data import PairProtocol
+from bench.data import PairProtocol, Preprocess
 from bench.embed import Precision, embed
 from bench.results import ProtocolRecord
 from bench.verification import Verification, fold_distances, normalize, pair_distances, verify
@@ -45,7 +45,7 @@ def evaluate(
     config: EvaluateConfig,
     *,
     device: torch.device,
-    standardization: str,
+    preprocess: Preprocess,
     precision: Precision,
     check: Callable[[], None] = lambda: None,
 ) -> Evaluation:
@@ -56,7 +56,7 @@ def evaluate(
         protocol: pairs in folds.
         config: metric, flip, mean subtraction, FARs.
         device: where the backbone is.
-        standardization: of the pixels, as in training.
+        preprocess: as in training.
         precision: arithmetic of the backbone, as in training.
         check: called between batches; may raise to stop.
     """
@@ -65,7 +65,7 @@ def evaluate(
         protocol.faces.images,
         device=device,
         batch_size=config.batch_size,
-        standardization=standardization,
+        preprocess=preprocess,
         flip=config.flip,
         precision=precision,
         check=check,

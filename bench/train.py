@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from bench.config import RunConfig
-from bench.data import Augment, FaceSet
+from bench.data import Augment, FaceSet, Preprocess
 from bench.data.batches import Indices
 from bench.embed import forward
 from bench.errors import Killed, TrainingError, UserError
@@ -62,6 +62,7 @@ class Recipe:
     Args:
         faces: to train on.
         augment: changes them, batch by batch.
+        preprocess: of the pixels, in training and evaluation alike.
         schedule: step -> learning rate.
         length: of the training.
         config: of the run.
@@ -70,6 +71,7 @@ class Recipe:
 
     faces: FaceSet
     augment: Augment
+    preprocess: Preprocess
     schedule: Schedule
     length: Length
     config: RunConfig
@@ -88,7 +90,7 @@ class Recipe:
         return forward(
             learner.backbone,
             pixels,
-            kind=self.config.augment.standardize,
+            preprocess=self.preprocess,
             precision=self.config.train.precision,
         )
 

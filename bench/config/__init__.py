@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from bench.config.editor import json_schema
-    from bench.config.load import load_config
+    from bench.config.load import load_config, parse_config
     from bench.config.redaction import redact_uri
     from bench.config.run_config import Component, Explained, RunConfig, explain
     from bench.config.sections import (
@@ -31,13 +31,14 @@ __all__ = [
     "explain",
     "json_schema",
     "load_config",
+    "parse_config",
     "redact_uri",
     "shipped_configs",
 ]
 
 _HOMES = {
     "editor": ("json_schema",),
-    "load": ("load_config",),
+    "load": ("load_config", "parse_config"),
     "redaction": ("redact_uri",),
     "run_config": ("Component", "Explained", "RunConfig", "explain"),
     "sections": ("AugmentConfig", "EvaluateConfig", "RuntimeConfig", "TrackingConfig", "TrainConfig"),

@@ -11,6 +11,7 @@ from bench.config.check import check
 from bench.config.layers import override, read_layers
 from bench.config.run_config import RunConfig
 from bench.config.shipped import find_config
+from bench.config.yaml_file import parse_yaml
 from losses.registry import Registry
 
 
@@ -38,6 +39,21 @@ def load_config(
     path = find_config(source)
     tree = override(read_layers(path), overrides)
     return check(tree, _name_of(path), components)
+
+
+def parse_config(text: str, origin: str) -> RunConfig:
+    """The configuration that `RunConfig.to_yaml` wrote.
+
+    Args:
+        text: what it wrote.
+        origin: where the text lies, for messages.
+
+    Raises:
+        ConfigError: everything wrong with it, one line each.
+    """
+    from bench.config.components import COMPONENTS
+
+    return check(parse_yaml(text, origin), _name_of(Path(origin)), COMPONENTS)
 
 
 def _name_of(path: Path) -> str:

@@ -1,9 +1,10 @@
 """Data sets, batches and augmentation."""
 
-from bench.data.augment import Augment, standardize
+from bench.data.augment import Augment
 from bench.data.batches import BATCHES, Batch, BatchSource, Embed
 from bench.data.faces import Data, FaceSet, PairProtocol
 from bench.data.location import cache_folder
+from bench.data.preprocess import Preprocess, Standardization, standardize
 from bench.data.rendered import rendered
 from losses.registry import Registry
 
@@ -20,6 +21,8 @@ __all__ = [
     "Embed",
     "FaceSet",
     "PairProtocol",
+    "Preprocess",
+    "Standardization",
     "cache_folder",
     "standardize",
 ]

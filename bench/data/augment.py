@@ -114,22 +114,5 @@ class Augment:
         return pixels.masked_fill(hole[:, None], 127.5)
 
 
-def standardize(pixels: Tensor, kind: str) -> Tensor:
-    """Pixels in [0, 255] as the backbone wants them.
-
-    Args:
-        pixels: (B, 3, H, W) uint8 or float.
-        kind: "fixed": (x - 127.5) / 128; "per_image": facenet's prewhiten,
-            (x - mean) / max(std, 1 / sqrt(n)) with n values in an image.
-    """
-    pixels = pixels.float()
-    if kind == "fixed":
-        return (pixels - 127.5) / 128.0
-    flat = pixels.flatten(1)
-    mean = flat.mean(1)
-    deviation = flat.std(1, correction=0).clamp_min(1.0 / math.sqrt(flat.shape[1]))
-    return (pixels - mean[:, None, None, None]) / deviation[:, None, None, None]
-
-
 def _to(values: NDArray[np.floating], like: Tensor) -> Tensor:
     return torch.from_numpy(np.ascontiguousarray(values, dtype=np.float32)).to(like.device)

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from bench.data import Augment, standardize
+from bench.data import Augment
 
 
 def pictures(count: int = 6, size: int = 16) -> torch.Tensor:
@@ -75,21 +75,3 @@ def test_the_images_themselves_are_left_as_they_are() -> None:
     before = images.clone()
     Augment(7, **ALL)(images.to(torch.uint8), 0, 6)
     assert torch.equal(images, before)
-
-
-def test_fixed_standardisation_is_facenets() -> None:
-    assert standardize(torch.tensor([[[[0.0, 127.5, 255.5]]]]), "fixed").flatten().tolist() == pytest.approx(
-        [-0.99609375, 0.0, 1.0]
-    )
-
-
-def test_per_image_standardisation_is_facenets_prewhiten() -> None:
-    images = pictures()
-    for whitened, image in zip(standardize(images, "per_image"), images.numpy(), strict=True):
-        values = image.astype(np.float64)
-        expected = (values - values.mean()) / max(values.std(), 1 / np.sqrt(values.size))
-        np.testing.assert_allclose(whitened.numpy(), expected, atol=1e-4)
-
-
-def test_a_flat_image_does_not_divide_by_zero() -> None:
-    assert torch.isfinite(standardize(torch.full((1, 3, 8, 8), 9.0), "per_image")).all()

@@ -3,6 +3,7 @@ import torch
 from torch import nn
 
 from bench.backbones import BACKBONES
+from bench.data import Preprocess
 from bench.embed import embed, forward
 
 SIZE_PX = {"inception_resnet_v1": 80}
@@ -24,7 +25,7 @@ def pixels(name: str, count: int) -> torch.Tensor:
 
 def test_every_backbone_ends_in_raw_embeddings_of_the_chosen_size(backbone: tuple[str, nn.Module]) -> None:
     name, network = backbone
-    embeddings = forward(network.eval(), pixels(name, 3), kind="fixed", precision="float32")
+    embeddings = forward(network.eval(), pixels(name, 3), preprocess=Preprocess(), precision="float32")
     assert embeddings.shape == (3, 24)
     assert embeddings.dtype == torch.float32
     norms = embeddings.norm(dim=1)
@@ -33,7 +34,9 @@ def test_every_backbone_ends_in_raw_embeddings_of_the_chosen_size(backbone: tupl
 
 def test_every_parameter_of_every_backbone_learns(backbone: tuple[str, nn.Module]) -> None:
     name, network = backbone
-    forward(network.train(), pixels(name, 4), kind="fixed", precision="float32").square().sum().backward()
+    forward(
+        network.train(), pixels(name, 4), preprocess=Preprocess(), precision="float32"
+    ).square().sum().backward()
     silent = [key for key, parameter in network.named_parameters() if parameter.grad is None]
     assert silent == []
 
@@ -41,7 +44,7 @@ def test_every_parameter_of_every_backbone_learns(backbone: tuple[str, nn.Module
 def test_embedding_in_batches_equals_embedding_at_once(backbone: tuple[str, nn.Module]) -> None:
     name, network = backbone
     images = pixels(name, 5).numpy()
-    rows = [embed(network, images, device=CPU, batch_size=size, standardization="fixed") for size in (2, 5)]
+    rows = [embed(network, images, device=CPU, batch_size=size, preprocess=Preprocess()) for size in (2, 5)]
     torch.testing.assert_close(*map(torch.from_numpy, rows), rtol=1e-4, atol=1e-5)
 
 
@@ -56,7 +59,7 @@ class Left(nn.Module):
 def test_flip_sum_adds_and_flip_concat_joins_unit_halves() -> None:
     images = pixels("small", 3).numpy()
     plain, summed, joined = (
-        torch.from_numpy(embed(Left(), images, device=CPU, batch_size=2, standardization="fixed", flip=flip))
+        torch.from_numpy(embed(Left(), images, device=CPU, batch_size=2, preprocess=Preprocess(), flip=flip))
         for flip in ("none", "sum", "concat")
     )
     mirrored = plain.flip(1)
@@ -69,7 +72,7 @@ def test_embedding_leaves_the_mode_of_the_backbone_as_it_was() -> None:
     network = nn.Sequential(nn.Flatten(), nn.Dropout(0.5), nn.LazyLinear(2)).train()
     images = pixels("small", 2).numpy()
     first, second = (
-        embed(network, images, device=CPU, batch_size=2, standardization="fixed") for _ in range(2)
+        embed(network, images, device=CPU, batch_size=2, preprocess=Preprocess()) for _ in range(2)
     )
     assert (first == second).all()
     assert network.training

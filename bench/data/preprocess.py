@@ -1,0 +1,51 @@
+"""What a backbone is fed: pixels cropped to its size and standardised, in training and ever after."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+from torch import Tensor
+
+Standardization = Literal["fixed", "per_image"]
+
+
+@dataclass(frozen=True, slots=True)
+class Preprocess:
+    """Pixels -> backbone input. A trained backbone means nothing without it.
+
+    Args:
+        standardization: fixed, (x - 127.5) / 128; per_image, facenet's prewhiten,
+            (x - mean) / max(std, 1 / sqrt(n)) with n values in an image.
+        crop_px: height and width that are cut out of the middle first; None takes images as they are.
+    """
+
+    standardization: Standardization = "fixed"
+    crop_px: int | None = None
+
+    def __call__(self, pixels: Tensor) -> Tensor:
+        """(B, 3, H, W) uint8 or float in [0, 255] -> (B, 3, crop, crop) float32."""
+        return standardize(center_crop(pixels, self.crop_px), self.standardization)
+
+
+def center_crop(pixels: Tensor, size_px: int | None) -> Tensor:
+    """The middle size_px x size_px of (B, 3, H, W); an odd border is one pixel narrower at the top and left.
+
+    Images that are no larger than that stay as they are: random crops of training are of the size already.
+    """
+    if size_px is None:
+        return pixels
+    top, left = (max(0, (length - size_px) // 2) for length in pixels.shape[-2:])
+    return pixels[..., top : top + size_px, left : left + size_px]
+
+
+def standardize(pixels: Tensor, kind: Standardization) -> Tensor:
+    """Pixels (B, 3, H, W) in [0, 255], uint8 or float, as `Preprocess` says."""
+    pixels = pixels.float()
+    if kind == "fixed":
+        return (pixels - 127.5) / 128.0
+    flat = pixels.flatten(1)
+    mean = flat.mean(1)
+    deviation = flat.std(1, correction=0).clamp_min(1.0 / math.sqrt(flat.shape[1]))
+    return (pixels - mean[:, None, None, None]) / deviation[:, None, None, None]
