@@ -15,9 +15,10 @@ from bench.build import augmentation, preprocess
 from bench.checkpoint import Checkpoints
 from bench.config import RunConfig
 from bench.data import Data, PairProtocol
+from bench.data.pair_sheet import save_hardest_pairs
 from bench.device import device_name, peak_memory_mib
 from bench.errors import BenchError, Killed, UserError
-from bench.evaluate import Evaluation, evaluate, protocol_record
+from bench.evaluate import Evaluation, evaluate, protocol_record, thresholds_document
 from bench.interrupts import Interrupts
 from bench.learner import Learner
 from bench.optim import Schedule
@@ -29,6 +30,7 @@ from bench.results import (
     RunFolder,
     RunRecord,
     State,
+    Thresholds,
     Timing,
     atomic_file,
     code_version,
@@ -104,8 +106,10 @@ class Attempt:
         """Train and evaluate; the folder says FINISHED, FAILED or KILLED afterwards."""
         try:
             self._train(learner, schedule, length)
+            thresholds = self._find_thresholds(learner)
             evaluations = [self._test(learner, protocol) for protocol in self._data.tests]
             with self._interrupts.held():
+                thresholds.write(self._folder.thresholds)
                 self._write_artifacts(evaluations)
                 record = self._record("FINISHED", learner, length, evaluations)
                 self._folder.write_record(record)
@@ -173,6 +177,18 @@ class Attempt:
         self._progress.stage(f"evaluating {protocol.name}: {len(protocol)} pairs")
         with self._clock.part("test"):
             return self._evaluate(learner, protocol)
+
+    def _find_thresholds(self, learner: Learner) -> Thresholds:
+        """Of the weights that are tested, from validation pairs: the test may choose no threshold."""
+        self._progress.stage("choosing thresholds on the validation pairs")
+        with self._clock.part("thresholds"):
+            return thresholds_document(
+                self._evaluate(learner, self._data.validation),
+                self._config.evaluate,
+                source=f"{self._data.name}/validation",
+                size_px=self._data.size_px,
+                preprocess=preprocess(self._config),
+            )
 
     def _evaluate(self, learner: Learner, protocol: PairProtocol) -> Evaluation:
         return evaluate(
@@ -262,6 +278,12 @@ class Attempt:
                 protocol.same,
                 threshold=evaluation.verification.metrics["best_threshold"],
                 title=title,
+            )
+            save_hardest_pairs(
+                self._folder.figures / f"{protocol.name}_hardest.png",
+                protocol,
+                distances,
+                threshold=evaluation.verification.metrics["best_threshold"],
             )
         with atomic_file(self._folder.pairs) as stream:
             np.savez_compressed(stream, **arrays)
