@@ -12,6 +12,8 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from bench.backbones import BACKBONES
 from bench.config import Component, RunConfig
 from bench.data import BATCHES, Augment, Data, Preprocess
+from bench.distributed import ALONE, World
+from bench.embed import weights_dtype
 from bench.errors import UserError
 from bench.learner import Learner
 from bench.optim import OPTIMIZERS, SCHEDULES, Schedule, parameter_groups
@@ -20,7 +22,9 @@ from losses import LOSSES
 from losses.registry import Registry
 
 
-def build(config: RunConfig, data: Data, device: torch.device) -> tuple[Learner, Schedule, Length]:
+def build(
+    config: RunConfig, data: Data, device: torch.device, world: World = ALONE
+) -> tuple[Learner, Schedule, Length]:
     """Backbone, loss, optimiser, batches and schedule, ready for the first step.
 
     Raises:
@@ -32,15 +36,18 @@ def build(config: RunConfig, data: Data, device: torch.device) -> tuple[Learner,
         "embedding_dim": _embedding_dim(backbone, config.backbone.name, data.size_px),
         "num_classes": data.train.num_identities,
     }
-    loss = _checked(LOSSES, "loss", config.loss, engine).to(device)
-    backbone = backbone.to(device).to(memory_format=torch.channels_last)
+    dtype = weights_dtype(config.train.precision)
+    loss = _checked(LOSSES, "loss", config.loss, engine).to(device, dtype)
+    backbone = backbone.to(device, dtype).to(memory_format=torch.channels_last)
     groups = parameter_groups((backbone, loss), decay_norms=config.optimizer.options.get("decay_norms", True))
     optimizer = _checked(OPTIMIZERS, "optimizer", config.optimizer, {"groups": groups})
     labels = {"labels": data.train.labels, "seed": config.seed}
     source = _checked(BATCHES, "batch", config.batch, labels)
-    if source.size < 2 and any(isinstance(module, _BatchNorm) for module in backbone.modules()):
+    world.check_batch(source.size)
+    if source.size // world.size < 2 and any(isinstance(module, _BatchNorm) for module in backbone.modules()):
+        each = "a batch" if world.size == 1 else "a batch and process"
         raise UserError(
-            f"batch: one image a batch, but backbone {config.backbone.name} normalises over batches"
+            f"batch: one image {each}, but backbone {config.backbone.name} normalises over batches"
         )
     length = training_length(config, len(data.train), source.size)
     spans = {
@@ -49,7 +56,7 @@ def build(config: RunConfig, data: Data, device: torch.device) -> tuple[Learner,
         "epoch_steps": length.epoch_steps,
     }
     schedule = _checked(SCHEDULES, "schedule", config.schedule, spans)
-    learner = Learner(backbone, loss, optimizer, source, ema_decay=config.train.ema_decay)
+    learner = Learner(backbone, loss, optimizer, source, ema_decay=config.train.ema_decay, world=world)
     return learner, schedule, length
 
 
