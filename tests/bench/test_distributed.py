@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import subprocess
 import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -77,8 +82,13 @@ def launch(processes: int, *arguments: str, code: int = 0) -> subprocess.Complet
     return done
 
 
-def outcome(name: str, runs: str) -> tuple[RunRecord, dict[str, np.ndarray], dict[str, torch.Tensor]]:
-    folder = RunFolder(run_path(load_config(f"{name}.yaml", [f"runtime.runs={runs}"])))
+Curves = dict[str, np.ndarray]
+
+
+def outcome(
+    name: str, runs: str, overrides: Sequence[str]
+) -> tuple[RunRecord, Curves, dict[str, torch.Tensor]]:
+    folder = RunFolder(run_path(load_config(f"{name}.yaml", [*overrides, f"runtime.runs={runs}"])))
     record = folder.record()
     assert record is not None
     curves: dict[str, list[float]] = {}
@@ -96,10 +106,10 @@ def outcome(name: str, runs: str) -> tuple[RunRecord, dict[str, np.ndarray], dic
     return record, {name: np.array(values) for name, values in curves.items()}, weights
 
 
-def assert_same(name: str, first: str, second: str) -> RunRecord:
+def assert_same(name: str, first: str, second: str, overrides: Sequence[str] = ()) -> RunRecord:
     """Curves, weights and figures; the record of the second."""
-    alone, curves, weights = outcome(name, first)
-    record, other_curves, other_weights = outcome(name, second)
+    alone, curves, weights = outcome(name, first, overrides)
+    record, other_curves, other_weights = outcome(name, second, overrides)
     assert curves.keys() == other_curves.keys()
     for metric, values in curves.items():
         np.testing.assert_allclose(other_curves[metric], values, rtol=1e-9, atol=1e-9, err_msg=metric)
@@ -155,3 +165,80 @@ def test_gpus_that_are_not_there_are_refused(together: Path) -> None:
         pytest.skip("needs a machine with fewer than 64 GPUs")
     done = launch(1, "joint.yaml", "--gpus", "64", code=2)
     assert done.stderr == f"--gpus 64: this machine has {torch.cuda.device_count()} that torch can use\n"
+
+
+LONG = ["joint.yaml", "train.epochs=60", "runtime.checkpoint_every_s=0.2"]
+
+
+@contextmanager
+def running(processes: int, *arguments: str) -> Iterator[subprocess.Popen[str]]:
+    """As `launch`, while the block runs; afterwards it has ended or is killed."""
+    launcher = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"]
+    command = [sys.executable, *(launcher if processes > 1 else []), "-m", "bench", "run", *arguments]
+    process = subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True
+    )
+    try:
+        yield process
+    finally:
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)
+        process.communicate()
+
+
+def long_folder(runs: str) -> RunFolder:
+    return RunFolder(run_path(load_config(LONG[0], [*LONG[1:], f"runtime.runs={runs}"])))
+
+
+def wait_for_step(folder: RunFolder, step: int, process: subprocess.Popen[str]) -> None:
+    """Until the run is past that step and has a checkpoint of it."""
+    deadline = time.monotonic() + 200
+    while not any(int(path.stem[5:]) >= step for path in folder.checkpoints.glob("step-*.json")):
+        assert process.poll() is None, process.communicate()[0]
+        assert time.monotonic() < deadline, f"step {step} was not reached"
+        time.sleep(0.02)
+
+
+def rank_pid(launcher: subprocess.Popen[str], rank: int) -> int:
+    """The process that torchrun started as that rank."""
+    children = Path(f"/proc/{launcher.pid}/task/{launcher.pid}/children").read_text().split()
+    for child in children:
+        if f"RANK={rank}".encode() in Path(f"/proc/{child}/environ").read_bytes().split(b"\0"):
+            return int(child)
+    raise AssertionError(f"no child of rank {rank} among {children}")
+
+
+@pytest.mark.faults
+def test_a_run_goes_on_from_one_process_to_two_and_back_as_if_never_stopped(together: Path) -> None:
+    launch(1, *LONG, "runtime.runs=whole")
+    parts = long_folder("parts")
+    with running(1, *LONG, "runtime.runs=parts") as one:
+        wait_for_step(parts, 20, one)
+        one.kill()
+        one.wait()
+    with running(2, *LONG, "runtime.runs=parts", "--resume") as two:
+        wait_for_step(parts, 70, two)
+        os.kill(rank_pid(two, 1), signal.SIGTERM)  # to one of them: all stop after the same step
+        two.wait(60)
+    state = parts.state()
+    assert state is not None
+    assert state.state == "KILLED"
+    launch(1, *LONG, "runtime.runs=parts", "--resume")
+    record = assert_same(LONG[0].removesuffix(".yaml"), "whole", "parts", LONG[1:])
+    assert record.resumed_from_step is not None
+    assert record.resumed_from_step >= 70
+
+
+@pytest.mark.faults
+def test_a_process_that_dies_ends_the_run_which_then_continues(together: Path) -> None:
+    folder = long_folder("died")
+    with running(2, *LONG, "runtime.runs=died") as both:
+        wait_for_step(folder, 10, both)
+        os.kill(rank_pid(both, 1), signal.SIGKILL)
+        both.wait(90)
+    state = folder.state()
+    assert state is not None
+    assert state.state in ("KILLED", "FAILED")  # torchrun's SIGTERM, or the broken connection, comes first
+    launch(2, *LONG, "runtime.runs=died", "--resume")
+    launch(1, *LONG, "runtime.runs=whole")
+    assert_same(LONG[0].removesuffix(".yaml"), "whole", "died", LONG[1:])
