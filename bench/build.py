@@ -14,7 +14,8 @@ from bench.config import Component, RunConfig
 from bench.data import BATCHES, Augment, Data, Preprocess
 from bench.errors import UserError
 from bench.learner import Learner
-from bench.optim import OPTIMIZERS, SCHEDULES, Schedule, parameter_groups
+from bench.optim import OPTIMIZERS, parameter_groups
+from bench.schedules import SCHEDULES, Schedule
 from bench.train import Length, training_length
 from losses import LOSSES
 from losses.registry import Registry
@@ -32,13 +33,15 @@ def build(config: RunConfig, data: Data, device: torch.device) -> tuple[Learner,
         "embedding_dim": _embedding_dim(backbone, config.backbone.name, data.size_px),
         "num_classes": data.train.num_identities,
     }
+    if config.train.batch_norm_momentum is not None:
+        _set_batch_norm_momentum(backbone, config.backbone.name, config.train.batch_norm_momentum)
     loss = _checked(LOSSES, "loss", config.loss, engine).to(device)
     backbone = backbone.to(device).to(memory_format=torch.channels_last)
     groups = parameter_groups((backbone, loss), decay_norms=config.optimizer.options.get("decay_norms", True))
     optimizer = _checked(OPTIMIZERS, "optimizer", config.optimizer, {"groups": groups})
     labels = {"labels": data.train.labels, "seed": config.seed}
     source = _checked(BATCHES, "batch", config.batch, labels)
-    if source.size < 2 and any(isinstance(module, _BatchNorm) for module in backbone.modules()):
+    if source.size < 2 and _batch_norms(backbone):
         raise UserError(
             f"batch: one image a batch, but backbone {config.backbone.name} normalises over batches"
         )
@@ -62,6 +65,18 @@ def _checked(registry: Registry[T], section: str, component: Component, engine: 
         return registry.build(component.name, engine, component.options)
     except ValueError as error:
         raise UserError(f"{section}: {component.name}: {error}") from None
+
+
+def _batch_norms(backbone: nn.Module) -> list[_BatchNorm]:
+    return [module for module in backbone.modules() if isinstance(module, _BatchNorm)]
+
+
+def _set_batch_norm_momentum(backbone: nn.Module, name: str, momentum: float) -> None:
+    layers = _batch_norms(backbone)
+    if not layers:
+        raise UserError(f"train.batch_norm_momentum: backbone {name} has no batch normalisation")
+    for layer in layers:
+        layer.momentum = momentum
 
 
 @torch.no_grad()

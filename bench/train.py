@@ -17,9 +17,9 @@ from bench.embed import forward
 from bench.errors import Killed, TrainingError, UserError
 from bench.interrupts import Interrupts
 from bench.learner import Learner
-from bench.optim import Schedule
 from bench.progress import Progress
 from bench.results import MetricsLine, MetricsWriter
+from bench.schedules import Schedule
 from bench.timing import Clock
 from losses import LossOutput, collapse_warning
 

@@ -100,6 +100,10 @@ class TrainConfig(Section):
     clip_norm: PositiveFloat | None = None
     """Largest norm of the whole gradient; null: no clipping."""
 
+    batch_norm_momentum: Annotated[float, Field(gt=0.0, le=1.0)] | None = None
+    """Share that a batch has in the running statistics of batch normalisation (facenet: 0.005, its decay of
+    0.995; torch: 0.1); null: as the backbone has it."""
+
     log_every: PositiveInt = 10
     """Steps between two lines of metrics."""
 

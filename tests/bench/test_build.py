@@ -1,0 +1,71 @@
+"""Tests of bench/build.py: what the configuration asks for is what is built, or is refused in words."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+from bench import RunConfig, load_config, run
+from bench.build import build
+from bench.data import DATASETS, cache_folder
+from bench.errors import UserError
+from bench.learner import Learner
+
+CPU = torch.device("cpu")
+NORMLESS = """\
+from torch import nn
+
+from bench.backbones import BACKBONES
+
+
+@BACKBONES.register
+def flat() -> nn.Module:
+    'One matrix.'
+    return nn.Sequential(nn.Flatten(), nn.Linear(3 * 32 * 32, 8))
+"""
+
+
+def built(config: RunConfig) -> Learner:
+    data = DATASETS.build(config.data.name, {"cache": cache_folder()}, config.data.options)
+    return build(config, data, CPU)[0]
+
+
+@pytest.mark.usefixtures("workspace")
+class TestBatchNormMomentum:
+    def test_every_layer_of_any_backbone_gets_it(self) -> None:
+        learner = built(load_config("tiny.yaml", ["train.batch_norm_momentum=0.005"]))
+        momenta = [
+            module.momentum
+            for module in learner.backbone.modules()
+            if isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d)
+        ]
+        assert len(momenta) > 5
+        assert set(momenta) == {0.005}
+
+    def test_it_is_facenets_decay_of_the_running_mean(self) -> None:
+        learner = built(load_config("tiny.yaml", ["train.batch_norm_momentum=0.005"]))
+        images = torch.randn(8, 3, 32, 32)
+        stem = learner.backbone.stem
+        assert isinstance(stem, nn.Sequential)
+        convolution, norm = stem[0], stem[1]
+        mean = convolution(images).mean((0, 2, 3))
+        learner.backbone(images)
+        torch.testing.assert_close(norm.running_mean, 0.995 * torch.zeros(4) + 0.005 * mean)
+
+    def test_a_backbone_without_any_is_named(self) -> None:
+        Path("flat.py").write_text(NORMLESS)
+        overrides = ["plugins=[flat.py]", "backbone={name: flat}", "train.batch_norm_momentum=0.01"]
+        with pytest.raises(
+            UserError, match=r"^train\.batch_norm_momentum: backbone flat has no batch normalisation$"
+        ):
+            run("tiny.yaml", overrides)
+
+
+@pytest.mark.usefixtures("workspace")
+def test_a_schedule_that_contradicts_the_optimiser_is_the_users_mistake() -> None:
+    with pytest.raises(UserError, match=r"^schedule: steps: rates begins with 0\.1, but optimizer"):
+        run("tiny.yaml", ["schedule={name: steps, rates: {0: 0.1, 2: 0.01}}"])
+    assert not Path("runs").exists()
