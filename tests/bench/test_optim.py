@@ -146,4 +146,4 @@ def test_every_optimizer_lowers_a_parabola(name: str) -> None:
         optimizer.zero_grad()
         (weight**2).sum().backward()
         optimizer.step()
-    assert abs(weight.item()) < 2.0
+    assert abs(weight.item()) < 2.5
