@@ -30,7 +30,7 @@ def build(config: RunConfig, data: Data, device: torch.device) -> tuple[Learner,
     torch.manual_seed(config.seed)
     backbone = _checked(BACKBONES, "backbone", config.backbone, {})
     engine = {
-        "embedding_dim": _embedding_dim(backbone, config.backbone.name, data.size_px),
+        "embedding_dim": _embedding_dim(backbone, config.backbone.name, input_px(config, data.size_px)),
         "num_classes": data.train.num_identities,
     }
     if config.train.batch_norm_momentum is not None:
@@ -87,7 +87,7 @@ def _embedding_dim(backbone: nn.Module, name: str, size_px: int) -> int:
     except RuntimeError as error:
         raise UserError(
             f"backbone.name: {name} does not take images of {size_px} px ({str(error).splitlines()[0]}); "
-            "set data.size_px or another backbone"
+            "set data.size_px, augment.crop_px or another backbone"
         ) from None
     return int(embeddings.shape[1])
 
@@ -100,6 +100,7 @@ def augmentation(config: RunConfig) -> Augment:
         flip=section.flip,
         shift_px=section.shift_px,
         rotate_deg=section.rotate_deg,
+        crop_px=section.crop_px,
         erase=section.erase,
         brightness=section.brightness,
     )
@@ -107,4 +108,23 @@ def augmentation(config: RunConfig) -> Augment:
 
 def preprocess(config: RunConfig) -> Preprocess:
     """What the backbone of the configuration is fed."""
-    return Preprocess(config.augment.standardize)
+    return Preprocess(config.augment.standardize, config.augment.crop_px)
+
+
+def input_px(config: RunConfig, size_px: int) -> int:
+    """Height and width of the images that the backbone is fed.
+
+    Args:
+        config: of the run.
+        size_px: of the images of the data.
+
+    Raises:
+        UserError: the crop is larger than they are.
+    """
+    crop_px = config.augment.crop_px
+    if crop_px is not None and crop_px > size_px:
+        raise UserError(
+            f"augment.crop_px: {crop_px} px cannot be cut out of images of {size_px} px; "
+            f"set data.size_px={crop_px} or more, or augment.crop_px={size_px} or less"
+        )
+    return crop_px or size_px

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from bench.config import RunConfig
 from bench.data import Augment, FaceSet, Preprocess
-from bench.data.batches import Indices
+from bench.data.batches import Draw, Indices
 from bench.embed import forward
 from bench.errors import Killed, TrainingError, UserError
 from bench.interrupts import Interrupts
@@ -94,6 +94,23 @@ class Recipe:
             precision=self.config.train.precision,
         )
 
+    @torch.no_grad()
+    def selection_embeddings(
+        self, learner: Learner, indices: Indices, *, batch_size: int, training: bool, number: int
+    ) -> Tensor:
+        """(N, D) float32, raw, as `Embed` says: forward only."""
+        was_training = learner.backbone.training
+        learner.backbone.train(training)
+        rows = []
+        for start in range(0, len(indices), batch_size):
+            share = slice(start, start + batch_size)
+            pixels = self.pixels(indices[share])
+            if training:
+                pixels = self.augment(pixels, number, len(indices), share, draw=Draw.SELECTION)
+            rows.append(self.embeddings(learner, pixels))
+        learner.backbone.train(was_training)
+        return torch.cat(rows)
+
 
 @dataclass(frozen=True, eq=False)
 class Outside:
@@ -159,11 +176,11 @@ def _step(learner: Learner, recipe: Recipe, outside: Outside) -> None:
     clock, config, length = outside.clock, recipe.config, recipe.length
     loss, optimizer = learner.loss, learner.optimizer
 
-    def embed(indices: Indices) -> Tensor:
-        # for sources that select by distance: forward only, by the current weights
+    def embed(indices: Indices, *, batch_size: int, training: bool = False, number: int = 0) -> Tensor:
         learner.images_forward_only += len(indices)
-        with torch.no_grad():
-            return recipe.embeddings(learner, recipe.pixels(indices))
+        return recipe.selection_embeddings(
+            learner, indices, batch_size=batch_size, training=training, number=number
+        )
 
     with clock.part("data"):
         batch = learner.source.next(embed)

@@ -58,7 +58,7 @@ class HeadConfig(Section):
 
 
 class AugmentConfig(Section):
-    """Random changes to training images; evaluation sees none of them but `standardize`."""
+    """Random changes to training images; evaluation sees `standardize`, and `crop_px` from the middle."""
 
     flip: bool = True
     """Mirror each image with probability 1/2."""
@@ -68,6 +68,10 @@ class AugmentConfig(Section):
 
     rotate_deg: NonNegativeFloat = 0.0
     """Largest random rotation to either side, degrees."""
+
+    crop_px: PositiveInt | None = None
+    """Height and width of the backbone's images: cut out at random in training, from the middle elsewhere
+    (facenet: 160 of 182); null: images are fed whole."""
 
     erase: Fraction = 0.0
     """Probability of one random rectangle without content."""

@@ -6,7 +6,6 @@ the same global batch, and a resumed run draws exactly what an uninterrupted one
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from enum import IntEnum
 from typing import Any, Protocol
@@ -20,8 +19,24 @@ from losses.registry import Registry
 from losses.types import PositiveInt
 
 Indices = NDArray[np.int64]
-Embed = Callable[[Indices], torch.Tensor]
-"""Image indices (N,) -> raw embeddings (N, D) by the current weights; for sources that select by distance."""
+
+
+class Embed(Protocol):
+    """Embeds training images by the current weights, forward only: for sources that select by distance."""
+
+    def __call__(
+        self, indices: Indices, *, batch_size: int, training: bool = False, number: int = 0
+    ) -> torch.Tensor:
+        """Raw embeddings (N, D), on the device.
+
+        Args:
+            indices: (N,) of the images.
+            batch_size: images at a time; in training mode they are normalised together.
+            training: True embeds as a training step would: augmented, with dropout and statistics of the
+                batch, which enter the running ones. False: as they are, in evaluation mode.
+            number: seeds the augmentation; each selection has its own.
+        """
+        ...
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,6 +82,8 @@ class Draw(IntEnum):
     ORDER = 0
     IMAGES = 1
     AUGMENTATION = 2
+    SELECTION = 3
+    NEGATIVES = 4
 
 
 def stream(seed: int, draw: Draw, counter: int) -> np.random.Generator:

@@ -13,6 +13,7 @@ from bench.build import build
 from bench.data import DATASETS, cache_folder
 from bench.errors import UserError
 from bench.learner import Learner
+from bench.trained import load_trained
 
 CPU = torch.device("cpu")
 NORMLESS = """\
@@ -69,3 +70,26 @@ def test_a_schedule_that_contradicts_the_optimiser_is_the_users_mistake() -> Non
     with pytest.raises(UserError, match=r"^schedule: steps: rates begins with 0\.1, but optimizer"):
         run("tiny.yaml", ["schedule={name: steps, rates: {0: 0.1, 2: 0.01}}"])
     assert not Path("runs").exists()
+
+
+@pytest.mark.usefixtures("workspace")
+class TestCrop:
+    def test_the_backbone_is_fed_crops_in_training_and_evaluation(self) -> None:
+        plugin = NORMLESS.replace("flat()", "flat_24()").replace(
+            "3 * 32 * 32", "3 * 24 * 24"
+        )  # takes 24 px and nothing else
+        Path("flat_24.py").write_text(plugin)
+        overrides = ["plugins=[flat_24.py]", "backbone={name: flat_24}", "augment.crop_px=24"]
+        record = run("tiny.yaml", [*overrides, "tracking.enabled=false"])
+        assert record.state == "FINISHED"
+        (folder,) = Path("runs").iterdir()
+        assert load_trained(folder, CPU).preprocess.crop_px == 24
+
+    def test_a_crop_larger_than_the_images_is_refused_in_words(self) -> None:
+        message = (
+            r"^augment\.crop_px: 40 px cannot be cut out of images of 32 px; set data\.size_px=40 or more, "
+            r"or augment\.crop_px=32 or less$"
+        )
+        with pytest.raises(UserError, match=message):
+            run("tiny.yaml", ["augment.crop_px=40"])
+        assert not Path("runs").exists()
