@@ -59,13 +59,14 @@ class Triplet(Loss):
 
     Source: Schroff et al., FaceNet, CVPR 2015, arXiv:1503.03832v3; soft margin, hard and all: Hermans et al.,
         In Defense of the Triplet Loss, 2017, arXiv:1703.07737v4; violating and given:
-        davidsandberg/facenet@096ed77 select_triplets, triplet_loss; distance_weighted: Wu et al., ICCV 2017, arXiv:1706.07567v2; easy_positive: Xuan et
-        al., WACV 2020, arXiv:1904.04370v2.
+        davidsandberg/facenet@096ed77 select_triplets and triplet_loss; distance_weighted: Wu et al., ICCV
+        2017, arXiv:1706.07567v2; easy_positive: Xuan et al., WACV 2020, arXiv:1904.04370v2.
     Equation: FaceNet 3; Hermans 5 (hard), 6 (all).
     Differs from the paper: a mean instead of FaceNet's sum; violating takes each pair in both orders,
         facenet in one.
     Checked against: loops over all triplets in float64: test_triplet_value_and_gradient_equal_loops,
-        test_soft_margin_value_and_gradient_equal_loops, test_given_triplets_are_facenets_triplet_loss; what each miner may choose:
+        test_soft_margin_value_and_gradient_equal_loops, test_given_triplets_are_facenets_triplet_loss;
+        what each miner may choose:
         test_every_mined_triplet_obeys_its_rule, test_violating_draws_uniformly_among_violators,
         test_distance_weighted_draws_by_the_density_on_the_sphere.
     """
