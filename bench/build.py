@@ -17,7 +17,7 @@ from bench.learner import Learner
 from bench.optim import OPTIMIZERS, parameter_groups
 from bench.schedules import SCHEDULES, Schedule
 from bench.train import Length, training_length
-from losses import LOSSES
+from losses import LOSSES, Loss, Triplet
 from losses.registry import Registry
 
 
@@ -41,6 +41,11 @@ def build(config: RunConfig, data: Data, device: torch.device) -> tuple[Learner,
     optimizer = _checked(OPTIMIZERS, "optimizer", config.optimizer, {"groups": groups})
     labels = {"labels": data.train.labels, "seed": config.seed}
     source = _checked(BATCHES, "batch", config.batch, labels)
+    if _reads_given_triplets(loss) and not getattr(source, "gives_triplets", False):
+        raise UserError(
+            f"loss.mining: given reads anchor, positive and negative from three rows each, which batch "
+            f"{config.batch.name} does not hold; set batch.name=super_batch, or another loss.mining"
+        )
     if source.size < 2 and _batch_norms(backbone):
         raise UserError(
             f"batch: one image a batch, but backbone {config.backbone.name} normalises over batches"
@@ -65,6 +70,11 @@ def _checked(registry: Registry[T], section: str, component: Component, engine: 
         return registry.build(component.name, engine, component.options)
     except ValueError as error:
         raise UserError(f"{section}: {component.name}: {error}") from None
+
+
+def _reads_given_triplets(loss: Loss) -> bool:
+    modules = loss.modules()  # a sum holds others
+    return any(isinstance(module, Triplet) and module.reads_given_triplets for module in modules)
 
 
 def _batch_norms(backbone: nn.Module) -> list[_BatchNorm]:

@@ -6,6 +6,7 @@ from bench.data.faces import Data, FaceSet, PairProtocol
 from bench.data.location import cache_folder
 from bench.data.preprocess import Preprocess, Standardization, standardize
 from bench.data.rendered import rendered
+from bench.data.super_batch import SuperBatch
 from losses.registry import Registry
 
 DATASETS: Registry[Data] = Registry("data set")
@@ -23,6 +24,7 @@ __all__ = [
     "PairProtocol",
     "Preprocess",
     "Standardization",
+    "SuperBatch",
     "cache_folder",
     "standardize",
 ]

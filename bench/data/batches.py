@@ -1,7 +1,7 @@
 """Which images make up each training batch.
 
-Every source is a function of (seed, batch number): its whole state is that number, all processes compute
-the same global batch, and a resumed run draws exactly what an uninterrupted one would have drawn.
+The sources here are functions of (seed, batch number): their whole state is that number, all processes
+compute the same global batch, and a resumed run draws exactly what an uninterrupted one would have drawn.
 """
 
 from __future__ import annotations
@@ -56,6 +56,7 @@ class BatchSource(Protocol):
     """What the training loop pulls its batches from.
 
     `size` is the number of images of a global batch. `state_dict` holds all that the next batches depend on.
+    A source whose rows are anchor, positive, negative, anchor, ... says so by `gives_triplets = True`.
     """
 
     size: int
@@ -83,12 +84,18 @@ class Draw(IntEnum):
     IMAGES = 1
     AUGMENTATION = 2
     SELECTION = 3
-    NEGATIVES = 4
 
 
 def stream(seed: int, draw: Draw, counter: int) -> np.random.Generator:
     """Random numbers that depend on the arguments alone, never on what was drawn before."""
     return np.random.Generator(np.random.Philox(np.random.SeedSequence([seed, draw, counter])))
+
+
+def images_of_people(labels: Indices) -> list[Indices]:
+    """The images of each person, in order of their labels."""
+    order = np.argsort(labels, kind="stable")
+    _, starts = np.unique(labels[order], return_index=True)
+    return np.split(order, starts[1:])
 
 
 class _Counted:
@@ -159,9 +166,7 @@ class PK(_Counted):
         self, labels: Indices, seed: int, *, people: PositiveInt = 32, images: PositiveInt = 4
     ) -> None:
         super().__init__()
-        order = np.argsort(labels, kind="stable")
-        _, starts = np.unique(labels[order], return_index=True)
-        self._images_of = [own for own in np.split(order, starts[1:]) if len(own) >= images]
+        self._images_of = [own for own in images_of_people(labels) if len(own) >= images]
         if len(self._images_of) < people:
             raise UserError(
                 f"batch.people: {people} people x {images} images a batch, but only {len(self._images_of)} "

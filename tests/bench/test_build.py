@@ -93,3 +93,17 @@ class TestCrop:
         with pytest.raises(UserError, match=message):
             run("tiny.yaml", ["augment.crop_px=40"])
         assert not Path("runs").exists()
+
+
+@pytest.mark.usefixtures("workspace")
+class TestGivenTriplets:
+    def test_a_loss_that_reads_given_triplets_needs_batches_that_hold_some(self) -> None:
+        message = (
+            r"^loss\.mining: given reads anchor, positive and negative from three rows each, which batch "
+            r"random does not hold; set batch\.name=super_batch, or another loss\.mining$"
+        )
+        term = "{loss: {name: triplet, mining: given}}"
+        for loss in ("{name: triplet, mining: given}", f"{{name: sum, terms: [{term}]}}"):
+            with pytest.raises(UserError, match=message):
+                run("tiny.yaml", [f"loss={loss}"])
+        assert not Path("runs").exists()
