@@ -110,7 +110,7 @@ def augmentation(config: RunConfig) -> Augment:
         flip=section.flip,
         shift_px=section.shift_px,
         rotate_deg=section.rotate_deg,
-        crop_px=section.crop_px,
+        crop_px=section.crop_px if section.crop == "random" else None,  # Preprocess takes the middle
         erase=section.erase,
         brightness=section.brightness,
     )

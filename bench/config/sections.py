@@ -70,8 +70,11 @@ class AugmentConfig(Section):
     """Largest random rotation to either side, degrees."""
 
     crop_px: PositiveInt | None = None
-    """Height and width of the backbone's images: cut out at random in training, from the middle elsewhere
-    (facenet: 160 of 182); null: images are fed whole."""
+    """Height and width of the backbone's images, cut out of the data's (facenet: 160 of 182); null: images
+    are fed whole."""
+
+    crop: Literal["random", "center"] = "random"
+    """Which part training cuts out: any, or the middle, as evaluation always does."""
 
     erase: Fraction = 0.0
     """Probability of one random rectangle without content."""

@@ -9,8 +9,8 @@ import torch
 from torch import nn
 
 from bench import RunConfig, load_config, run
-from bench.build import build
-from bench.data import DATASETS, cache_folder
+from bench.build import augmentation, build, preprocess
+from bench.data import DATASETS, cache_folder, standardize
 from bench.errors import UserError
 from bench.learner import Learner
 from bench.trained import load_trained
@@ -84,6 +84,16 @@ class TestCrop:
         assert record.state == "FINISHED"
         (folder,) = Path("runs").iterdir()
         assert load_trained(folder, CPU).preprocess.crop_px == 24
+
+    def test_training_takes_the_middle_where_it_is_told_to(self) -> None:
+        images = torch.randint(0, 256, (4, 3, 32, 32)).to(torch.uint8)
+        middle = images[..., 4:28, 4:28].float()
+        for crop, is_middle in (("center", True), ("random", False)):
+            config = load_config(
+                "tiny.yaml", ["augment={flip: false, shift_px: 0, crop_px: 24}", f"augment.crop={crop}"]
+            )
+            fed = preprocess(config)(augmentation(config)(images, 0, 4))
+            assert torch.equal(fed, standardize(middle, "fixed")) == is_middle
 
     def test_a_crop_larger_than_the_images_is_refused_in_words(self) -> None:
         message = (
