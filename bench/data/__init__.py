@@ -2,7 +2,8 @@
 
 from bench.data.augment import Augment
 from bench.data.batches import BATCHES, Batch, BatchSource, Embed
-from bench.data.faces import Data, FaceSet, PairProtocol
+from bench.data.faces import Data, FaceSet, Images, PairProtocol
+from bench.data.folder import folder
 from bench.data.location import cache_folder
 from bench.data.preprocess import Preprocess, Standardization, standardize
 from bench.data.rendered import rendered
@@ -10,6 +11,7 @@ from bench.data.super_batch import SuperBatch
 from losses.registry import Registry
 
 DATASETS: Registry[Data] = Registry("data set")
+DATASETS.register(folder)
 DATASETS.register(rendered)
 
 __all__ = [
@@ -21,6 +23,7 @@ __all__ = [
     "Data",
     "Embed",
     "FaceSet",
+    "Images",
     "PairProtocol",
     "Preprocess",
     "Standardization",
