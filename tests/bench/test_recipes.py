@@ -69,6 +69,47 @@ def test_facenets_recipes_are_what_its_wiki_says() -> None:
     assert triplet.augment.crop == "center"
 
 
+LFW_BATCHES = {
+    "lfw_softmax": ["batch.size=12"],
+    "lfw_center": ["batch.size=12"],
+    "lfw_triplet": ["batch.people=4", "batch.images=3"],
+    "lfw_triplet_facenet": ["batch.people=4", "batch.images=5", "batch.triplets=4"],
+}
+
+
+@pytest.mark.usefixtures("workspace")
+@pytest.mark.parametrize("name", LFW_BATCHES)
+def test_two_steps_of_the_recipes_on_real_faces_on_rendered_ones(name: str) -> None:
+    overrides = [
+        "data={name: rendered, identities: 12, images_per_identity: 6, size_px: 40, test_pairs: 1, "
+        "validation_pairs: 1}",
+        "augment.crop_px=32",
+        "backbone.width=4",
+        "train.max_steps=2",
+        "train.precision=float32",
+        "runtime.threads=1",
+        "tracking.enabled=false",
+    ]
+    record = run(name, [*overrides, *LFW_BATCHES[name]])
+    assert (record.state, record.budget.steps, record.budget.images) == ("FINISHED", 2, 24)
+
+
+def test_the_recipes_on_real_faces_train_on_equally_many_images() -> None:
+    images = {}
+    for name in LFW_BATCHES:
+        config = load_config(name)
+        size = {
+            "random": lambda options: options["size"],
+            "pk": lambda options: options["people"] * options["images"],
+            "super_batch": lambda options: 3 * options["triplets"],
+        }[config.batch.name](config.batch.options)
+        images[name] = config.train.epochs * (config.train.epoch_size or 0) * size
+        assert config.data == load_config("lfw_softmax").data
+        assert config.backbone == load_config("lfw_softmax").backbone
+        assert config.augment == load_config("lfw_softmax").augment
+    assert images == pytest.approx(dict.fromkeys(LFW_BATCHES, 327_680), rel=5e-3)
+
+
 def test_the_scaled_triplet_recipe_trains_on_as_many_images_as_the_others() -> None:
     scaled, softmax = load_config("triplet_facenet"), load_config("softmax")
     images = scaled.train.epochs * (scaled.train.epoch_size or 0) * 3 * scaled.batch.options["triplets"]
