@@ -23,7 +23,6 @@ from bench.evaluate import Evaluation, evaluate_learner, protocol_record
 from bench.follow import Begin, Over, Stop
 from bench.interrupts import Interrupts
 from bench.learner import Learner
-from bench.optim import Schedule
 from bench.progress import Progress
 from bench.results import (
     Budget,
@@ -43,6 +42,7 @@ from bench.results import (
     write_json,
     write_text,
 )
+from bench.schedules import Schedule
 from bench.timing import Clock
 from bench.train import Length, Outside, Recipe, train
 from reports.figures import save_distance_histogram, save_roc
@@ -229,6 +229,7 @@ class Attempt:
             seed=self._config.seed,
             data_name=self._data.name,
             data_checksum=self._data.checksum,
+            data_notes=self._data.notes,
             state=state,
             error=error,
             started_at=self._state.started_at,

@@ -18,9 +18,9 @@ from bench.errors import BenchError
 from bench.evaluate import Evaluation, evaluate_learner
 from bench.interrupts import Interrupts
 from bench.learner import Learner
-from bench.optim import Schedule
 from bench.progress import Quiet
 from bench.results import MetricsLine, RunRecord
+from bench.schedules import Schedule
 from bench.timing import Clock
 from bench.train import Length, Outside, Recipe, train
 

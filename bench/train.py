@@ -19,9 +19,9 @@ from bench.embed import forward
 from bench.errors import Killed, TrainingError, UserError
 from bench.interrupts import Interrupts
 from bench.learner import Learner
-from bench.optim import Schedule
 from bench.progress import Progress
 from bench.results import MetricsLine
+from bench.schedules import Schedule
 from bench.timing import Clock
 from losses import LossOutput, collapse_warning
 
@@ -97,6 +97,23 @@ class Recipe:
             preprocess=self.preprocess,
             precision=self.config.train.precision,
         )
+
+    @torch.no_grad()
+    def selection_embeddings(
+        self, learner: Learner, indices: Indices, rows: slice, *, batch_size: int, training: bool, number: int
+    ) -> Tensor:
+        """Raw embeddings of `rows` of the images, as `Embed` says: forward only."""
+        was_training = learner.backbone.training
+        learner.backbone.train(training)
+        embeddings = []
+        for start in range(rows.start, rows.stop, batch_size):
+            some = slice(start, min(start + batch_size, rows.stop))
+            pixels = self.pixels(indices[some])
+            if training:
+                pixels = self.augment(pixels, number, len(indices), some, draw=Draw.SELECTION)
+            embeddings.append(self.embeddings(learner.backbone, pixels))
+        learner.backbone.train(was_training)
+        return torch.cat(embeddings)
 
 
 class Metrics(Protocol):
@@ -177,13 +194,14 @@ def _step(learner: Learner, recipe: Recipe, outside: Outside) -> None:
     clock, config, length, world = outside.clock, recipe.config, recipe.length, recipe.world
     loss, optimizer = learner.loss, learner.optimizer
 
-    def embed(indices: Indices) -> Tensor:
-        # for sources that select by distance: forward only, by the current weights
+    def embed(indices: Indices, *, batch_size: int, training: bool = False, number: int = 0) -> Tensor:
         learner.images_forward_only += len(indices)
-        with torch.no_grad():
-            return world.gather_all(
-                lambda rows: recipe.embeddings(learner.backbone, recipe.pixels(indices[rows])), len(indices)
-            )
+        return world.gather_all(
+            lambda rows: recipe.selection_embeddings(
+                learner, indices, rows, batch_size=batch_size, training=training, number=number
+            ),
+            len(indices),
+        )
 
     with clock.part("data"):
         # dropout differs between processes, as it does between the rows of one batch
