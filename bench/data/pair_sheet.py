@@ -27,7 +27,7 @@ def save_hardest_pairs(
 ) -> None:
     """Draw the hardest pairs of a protocol whose images lie in memory (see `hardest_pairs_sheet`)."""
     sheet = hardest_pairs_sheet(
-        lambda image: protocol.faces.images[image],
+        lambda image: protocol.faces.images[image : image + 1][0],
         protocol.left,
         protocol.right,
         distances,

@@ -128,9 +128,7 @@ def read_distances(path: Path, *, name: str, num_folds: int | None = None) -> Di
     return DistanceFile(PairList(name, (), none, none, kinds, from_zero(fold), None), distances)
 
 
-def _load(
-    path: Path, required: tuple[str, ...], optional: tuple[str, ...] = ()
-) -> dict[str, NDArray[Any]]:
+def _load(path: Path, required: tuple[str, ...], optional: tuple[str, ...] = ()) -> dict[str, NDArray[Any]]:
     wanted = " and ".join(required)
     try:
         # plain arrays only: a stranger's file cannot run code
