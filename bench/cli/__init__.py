@@ -11,9 +11,12 @@ import click
 from bench.cli.arguments import launched_rank
 from bench.cli.check import check, schema
 from bench.cli.data import data
+from bench.cli.eval import evaluate
+from bench.cli.export import export
 from bench.cli.listing import list_
 from bench.cli.run import run
 from bench.cli.track import track
+from bench.cli.verify import verify
 from bench.errors import BenchError, Killed
 
 
@@ -30,7 +33,7 @@ def bench() -> None:
     """
 
 
-for _command in (run, check, schema, list_, data, track):
+for _command in (run, evaluate, verify, export, check, schema, list_, data, track):
     bench.add_command(_command)
 
 

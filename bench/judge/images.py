@@ -5,7 +5,6 @@ The one place where `bench eval` turns files into pixels.
 
 from __future__ import annotations
 
-import io
 import tarfile
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -13,42 +12,12 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps, UnidentifiedImageError
 
 from bench.errors import UserError, did_you_mean
+from bench.images import UnreadableImageError, decode_image
 from bench.judge.pair_lists import IMAGE_SUFFIXES, strip_suffix
 
 Pixels = NDArray[np.uint8]
-
-
-def read_photo(source: Path | io.BytesIO, *, name: str) -> Image.Image:
-    """An image as RGB, turned upright as its camera says.
-
-    Raises:
-        UserError: missing, or no image.
-    """
-    try:
-        with Image.open(source) as image:
-            return ImageOps.exif_transpose(image).convert("RGB")
-    except FileNotFoundError:
-        raise UserError(f"{name}: does not exist; it should be an image") from None
-    except (UnidentifiedImageError, OSError, SyntaxError, Image.DecompressionBombError) as error:
-        raise UserError(f"{name}: is not a readable image ({str(error).splitlines()[0]})") from None
-
-
-def to_pixels(image: Image.Image, size_px: int | None) -> Pixels:
-    """The middle square of an RGB image, resized: (3, size, size) uint8.
-
-    Shrinking: Lanczos, enlarging: bicubic. Without a size the square keeps its own.
-    """
-    side = min(image.size)
-    if image.width != image.height:
-        left, top = (image.width - side) // 2, (image.height - side) // 2
-        image = image.crop((left, top, left + side, top + side))
-    if size_px is not None and size_px != side:
-        kernel = Image.Resampling.LANCZOS if size_px < side else Image.Resampling.BICUBIC
-        image = image.resize((size_px, size_px), kernel)
-    return np.ascontiguousarray(np.asarray(image, np.uint8).transpose(2, 0, 1))
 
 
 class Images:
@@ -73,23 +42,25 @@ class Images:
         else:
             raise UserError(f"{root}: no such folder or tar file of images")
 
-    def pixels(self, name: str, size_px: int | None) -> Pixels:
-        """(3, size, size) uint8.
+    def pixels(self, name: str, size_px: int) -> Pixels:
+        """The middle square, resized: (3, size, size) uint8.
 
         Raises:
             UserError: the file is no image.
         """
         source = self._sources[name]
-        stream = io.BytesIO(source) if isinstance(source, bytes) else source
-        return to_pixels(read_photo(stream, name=f"{self._root}: {name}"), size_px)
+        try:
+            return decode_image(source if isinstance(source, bytes) else source.read_bytes(), size_px)
+        except UnreadableImageError as error:
+            raise UserError(f"{self._root}: {name} {error}") from None
 
     def batches(
-        self, names: Sequence[str], *, size_px: int | None, batch_size: int, threads: int
+        self, names: Sequence[str], *, size_px: int, batch_size: int, threads: int
     ) -> Iterator[Pixels]:
         """Images in order, (B, 3, H, W) at a time; the next batch is decoded while the caller has this one.
 
         Raises:
-            UserError: the file is no image; without a size, images of several.
+            UserError: a file is no image.
         """
         with ThreadPoolExecutor(threads) as pool:
             ahead: list[Future[Pixels]] = []
@@ -100,10 +71,7 @@ class Images:
                 )
                 if not current:
                     continue
-                decoded = [future.result() for future in current]
-                if len({pixels.shape for pixels in decoded}) > 1:
-                    raise UserError(f"{self._root}: the images differ in size; give --size PX")
-                yield np.stack(decoded)
+                yield np.stack([future.result() for future in current])
 
     def _find(self, wanted: Sequence[str], files: Iterable[str]) -> dict[str, str]:
         """Name -> file below the root, by the whole path below the root or by its last two parts."""

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from bench.backbones import BACKBONES
 from bench.config import RunConfig, load_config
+from bench.data import Images as FaceImages
 from bench.data import Preprocess
 from bench.embed import Flip, Precision, embed
 from bench.errors import UserError
@@ -37,7 +38,7 @@ class Model:
         name: for tables, folders and MLflow.
         backbone: (B, 3, H, W) -> (B, D), on the device.
         preprocess: of pixels.
-        size_px: height and width that images are brought to first; None takes them as they are.
+        size_px: height and width that images are brought to first; None: unknown.
         device: where the backbone is.
         precision: arithmetic of the backbone.
         config: of the run that it comes from; None for a foreign one.
@@ -65,7 +66,7 @@ class Model:
             flip=flip,
         )
 
-    def embed(self, pixels: NDArray[np.uint8], *, flip: Flip, batch_size: int) -> NDArray[np.float32]:
+    def embed(self, pixels: FaceImages, *, flip: Flip, batch_size: int) -> NDArray[np.floating]:
         """(N, 3, H, W) -> (N, D), raw; with concat (N, 2 D), each half of unit norm.
 
         Raises:
@@ -89,8 +90,14 @@ class Model:
 
     def embed_images(
         self, images: Images, names: Sequence[str], *, flip: Flip, batch_size: int, threads: int
-    ) -> NDArray[np.float32]:
-        """The same of named images, decoded by `threads` threads while the network works."""
+    ) -> NDArray[np.floating]:
+        """The same of named images, decoded by `threads` threads while the network works.
+
+        Raises:
+            UserError: no size is known; an image cannot be read.
+        """
+        if self.size_px is None:
+            raise UserError(f"{self.name}: nothing tells what size of images it takes; give --size PX")
         batches = images.batches(names, size_px=self.size_px, batch_size=batch_size, threads=threads)
         return np.concatenate([self.embed(pixels, flip=flip, batch_size=batch_size) for pixels in batches])
 

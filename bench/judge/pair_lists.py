@@ -17,7 +17,7 @@ from bench.errors import UserError, did_you_mean
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".ppm", ".pgm", ".tif", ".tiff")
 DEFAULT_FOLDS = 10
 
-_TRUE, _FALSE = ("1", "true"), ("0", "false")
+TRUE, FALSE = ("1", "true"), ("0", "false")
 
 
 @dataclass(frozen=True, eq=False)
@@ -160,10 +160,10 @@ def _from_csv(path: Path, name: str, num_folds: int | None) -> PairList:
         if left == right:
             raise UserError(f"{path}:{line}: a pair needs two images, but both are {left}")
         answer = row["same"].lower()
-        if answer not in _TRUE + _FALSE:
+        if answer not in TRUE + FALSE:
             raise UserError(f"{path}:{line}: same must be 1 or 0 (or true or false), but got {row['same']!r}")
         sides.append((_index(index, left), _index(index, right)))
-        same.append(answer in _TRUE)
+        same.append(answer in TRUE)
         folds.append(_fold(path, line, row["fold"]) if "fold" in row else 0)
         people.append((_person(left), _person(right)))
     kinds = np.array(same, np.bool_)

@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from bench.errors import UserError
 from bench.results.files import write_text
-from bench.verification import DeployedThreshold
+from bench.verification import DeployedThreshold, Metric
 
 # What a run looks thresholds up for, beside the rates that its configuration names. The large ones are there
 # because few validation pairs can tell a small one.
@@ -51,7 +51,7 @@ class Preprocessing(_Document):
     size_px: int | None
     crop_px: int | None
     standardization: str | None
-    flip: str | None
+    flip: Literal["none", "sum", "concat"] | None
 
 
 class Thresholds(_Document):
@@ -67,7 +67,7 @@ class Thresholds(_Document):
 
     schema_version: Literal[1] = 1
     rule: Literal["accept: distance < threshold"] = "accept: distance < threshold"
-    metric: str | None
+    metric: Metric | None
     normalized: bool | None
     preprocessing: Preprocessing
     data: dict[str, dict[str, Threshold]]
