@@ -9,7 +9,6 @@ from typing import Any
 import click
 
 from bench.cli.arguments import write_json_to
-from bench.errors import UserError
 
 _METRICS = ("sqeuclidean", "euclidean", "cosine", "angle")
 _PATH = click.Path(path_type=Path)
@@ -68,7 +67,9 @@ _PATH = click.Path(path_type=Path)
 @click.option("--threads", type=click.IntRange(1), help="Threads of the CPU [default: all].")
 @click.option("--json", "json_out", metavar="FILE", help="Write the figures as JSON; - is standard output.")
 @click.option("--curves", is_flag=True, help="ROC and DET in the JSON, too.")
-@click.option("--out", type=_PATH, help="Folder of what is written [default: runs/evaluations/NAME].")
+@click.option(
+    "--out", type=_PATH, help="Folder of what is written [default: runs/evaluations/NAME-PROTOCOLS]."
+)
 @click.option("--track", is_flag=True, help="Tell MLflow.")
 def evaluate(
     device: str,
@@ -96,21 +97,23 @@ def evaluate(
     from bench.device import choose_device, choose_threads
     from bench.judge.asked import Asked
     from bench.judge.evaluation import evaluate as evaluate_asked
-    from bench.judge.folder import as_json, write_evaluation
+    from bench.judge.folder import as_json, refuse_run, write_evaluation
 
     asked = Asked(**options)
     asked.check()
+    if out is not None:
+        refuse_run(out)
     with open_board() as board:
         place = choose_device(device)
         choose_threads(threads or "auto")
         evaluated = evaluate_asked(asked, place, board.row(f"eval {asked.path.name}").stage)
-        out = out or Path("runs") / "evaluations" / evaluated.name
-        try:
-            folder = write_evaluation(
-                out, evaluated.name, evaluated.judged, evaluated.preprocessing, curves=curves
-            )
-        except OSError as error:
-            raise UserError(f"{out}: cannot be written ({error.strerror or error}); give --out") from None
+        folder = write_evaluation(
+            out or Path("runs") / "evaluations" / evaluated.folder_name,
+            evaluated.name,
+            evaluated.judged,
+            evaluated.preprocessing,
+            curves=curves,
+        )
         if track:
             from bench.judge.track import track_evaluation
             from bench.tracking import TrackingSettings

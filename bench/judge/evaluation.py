@@ -50,6 +50,11 @@ class Evaluated:
     preprocessing: Preprocessing
     num_parameters: int
 
+    @property
+    def folder_name(self) -> str:
+        """For the default folder: what was judged, and on what."""
+        return "-".join(dict.fromkeys((self.name, *(one.judgement.pairs.name for one in self.judged))))
+
 
 def evaluate(asked: Asked, device: torch.device, stage: Stage) -> Evaluated:
     """Judge a model, embeddings or distances.

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from pydantic import JsonValue
 
 from bench.data.pair_sheet import hardest_pairs_sheet
+from bench.errors import UserError
 from bench.judge.judgement import Judgement, document
 from bench.results import Preprocessing, RunFolder, Thresholds, atomic_file, write_json
 from reports.figures import save_distance_histogram, save_roc
@@ -54,11 +55,41 @@ def thresholds_of(judged: Sequence[Judged], preprocessing: Preprocessing) -> Thr
 def write_evaluation(
     path: Path, name: str, judged: Sequence[Judged], preprocessing: Preprocessing, *, curves: bool
 ) -> RunFolder:
-    """Write evaluation.json, thresholds.json, pairs.npz and figures/; what lay there before is replaced."""
+    """Write evaluation.json, thresholds.json, pairs.npz and figures/; an earlier evaluation is replaced.
+
+    Raises:
+        UserError: the folder holds a run, or cannot be written.
+    """
     folder = RunFolder(path)
-    folder.figures.mkdir(parents=True, exist_ok=True)
-    for old in folder.figures.glob("*.png"):
-        old.unlink()
+    refuse_run(path)
+    try:
+        folder.figures.mkdir(parents=True, exist_ok=True)
+        folder.clear(checkpoint=True, identity=True)
+        folder.config.unlink(missing_ok=True)
+        _write(folder, name, judged, preprocessing, curves=curves)
+    except OSError as error:
+        raise UserError(f"{path}: cannot be written ({error.strerror or error}); give --out") from None
+    return folder
+
+
+def refuse_run(path: Path) -> None:
+    """See that an evaluation may be written there.
+
+    Raises:
+        UserError: the folder holds a run, which an evaluation would overwrite.
+    """
+    if (path / "checkpoints").exists() or (path / "metrics.jsonl").exists():
+        raise UserError(f"{path}: holds a run, which an evaluation would overwrite; give another --out")
+
+
+def _write(
+    folder: RunFolder,
+    name: str,
+    judged: Sequence[Judged],
+    preprocessing: Preprocessing,
+    *,
+    curves: bool,
+) -> None:
     arrays: dict[str, Any] = {}
     for one in judged:
         _draw(folder, name, one)
@@ -72,8 +103,7 @@ def write_evaluation(
     with atomic_file(folder.pairs) as stream:
         np.savez_compressed(stream, **arrays)
     thresholds_of(judged, preprocessing).write(folder.thresholds)
-    write_json(path / "evaluation.json", as_json(name, judged, curves=curves))
-    return folder
+    write_json(folder.path / "evaluation.json", as_json(name, judged, curves=curves))
 
 
 def _draw(folder: RunFolder, name: str, judged: Judged) -> None:
