@@ -6,6 +6,7 @@ import math
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 import torch
 from torch import Tensor
@@ -101,9 +102,12 @@ class Recipe:
         """(N, D) float32, raw, as `Embed` says: forward only."""
         was_training = learner.backbone.training
         learner.backbone.train(training)
+        starts = list(range(0, len(indices), batch_size))
+        if len(starts) > 1 and len(indices) % batch_size == 1:
+            starts.pop()  # one image has no batch statistics: it joins the batch before
         rows = []
-        for start in range(0, len(indices), batch_size):
-            share = slice(start, start + batch_size)
+        for start, end in pairwise([*starts, len(indices)]):
+            share = slice(start, end)
             pixels = self.pixels(indices[share])
             if training:
                 pixels = self.augment(pixels, number, len(indices), share, draw=Draw.SELECTION)

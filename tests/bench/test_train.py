@@ -52,6 +52,15 @@ class TestSelectionEmbeddings:
         torch.testing.assert_close(embeddings, torch.cat(expected))
         assert learner.backbone.training
 
+    def test_a_last_image_that_would_stand_alone_joins_the_batch_before(self) -> None:
+        learner, recipe = learner_and_recipe([*SUPER_BATCH, "backbone.dropout=0"])
+        indices = np.arange(9)
+        embeddings = recipe.selection_embeddings(learner, indices, batch_size=4, training=True, number=3)
+        with torch.no_grad():
+            augmented = recipe.augment(recipe.pixels(indices), 3, 9, draw=Draw.SELECTION)
+            expected = [learner.backbone(recipe.preprocess(part)) for part in augmented.split([4, 5])]
+        torch.testing.assert_close(embeddings, torch.cat(expected))
+
     def test_in_evaluation_mode_they_are_those_of_an_evaluation_and_change_nothing(self) -> None:
         learner, recipe = learner_and_recipe(SUPER_BATCH)
         indices = np.arange(10)
