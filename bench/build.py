@@ -11,7 +11,9 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from bench.backbones import BACKBONES
 from bench.config import Component, RunConfig
-from bench.data import BATCHES, Augment, Data, Preprocess
+from bench.data import BATCHES, Augment, Data, Preprocess, SuperBatch
+from bench.distributed import ALONE, World
+from bench.embed import weights_dtype
 from bench.errors import UserError
 from bench.learner import Learner
 from bench.optim import OPTIMIZERS, parameter_groups
@@ -21,7 +23,9 @@ from losses import LOSSES, Loss, Triplet
 from losses.registry import Registry
 
 
-def build(config: RunConfig, data: Data, device: torch.device) -> tuple[Learner, Schedule, Length]:
+def build(
+    config: RunConfig, data: Data, device: torch.device, world: World = ALONE
+) -> tuple[Learner, Schedule, Length]:
     """Backbone, loss, optimiser, batches and schedule, ready for the first step.
 
     Raises:
@@ -35,8 +39,9 @@ def build(config: RunConfig, data: Data, device: torch.device) -> tuple[Learner,
     }
     if config.train.batch_norm_momentum is not None:
         _set_batch_norm_momentum(backbone, config.backbone.name, config.train.batch_norm_momentum)
-    loss = _checked(LOSSES, "loss", config.loss, engine).to(device)
-    backbone = backbone.to(device).to(memory_format=torch.channels_last)
+    dtype = weights_dtype(config.train.precision)
+    loss = _checked(LOSSES, "loss", config.loss, engine).to(device, dtype)
+    backbone = backbone.to(device, dtype).to(memory_format=torch.channels_last)
     groups = parameter_groups((backbone, loss), decay_norms=config.optimizer.options.get("decay_norms", True))
     optimizer = _checked(OPTIMIZERS, "optimizer", config.optimizer, {"groups": groups})
     labels = {"labels": data.train.labels, "seed": config.seed}
@@ -46,9 +51,16 @@ def build(config: RunConfig, data: Data, device: torch.device) -> tuple[Learner,
             f"loss.mining: given reads anchor, positive and negative from three rows each, which batch "
             f"{config.batch.name} does not hold; set batch.name=super_batch, or another loss.mining"
         )
-    if source.size < 2 and _batch_norms(backbone):
+    world.check_batch(source.size)
+    if world.size > 1 and isinstance(source, SuperBatch):
         raise UserError(
-            f"batch: one image a batch, but backbone {config.backbone.name} normalises over batches"
+            f"batch: the last batch of a super-batch is smaller and does not divide among {world.size} "
+            "processes; train in one, or choose another batch.name"
+        )
+    if source.size // world.size < 2 and _batch_norms(backbone):
+        each = "a batch" if world.size == 1 else "a batch and process"
+        raise UserError(
+            f"batch: one image {each}, but backbone {config.backbone.name} normalises over batches"
         )
     length = training_length(config, len(data.train), source.size)
     spans = {
@@ -57,7 +69,7 @@ def build(config: RunConfig, data: Data, device: torch.device) -> tuple[Learner,
         "epoch_steps": length.epoch_steps,
     }
     schedule = _checked(SCHEDULES, "schedule", config.schedule, spans)
-    learner = Learner(backbone, loss, optimizer, source, ema_decay=config.train.ema_decay)
+    learner = Learner(backbone, loss, optimizer, source, ema_decay=config.train.ema_decay, world=world)
     return learner, schedule, length
 
 

@@ -8,6 +8,7 @@ import sys
 
 import click
 
+from bench.cli.arguments import launched_rank
 from bench.cli.check import check, schema
 from bench.cli.data import data
 from bench.cli.listing import list_
@@ -44,8 +45,10 @@ def main() -> None:
     try:
         bench(prog_name="bench")
     except BenchError as error:
-        click.echo(str(error), err=True)
+        if launched_rank() == 0 or error.exit_code == 1:  # a user's mistake is the same on every rank
+            click.echo(str(error), err=True)
         sys.exit(error.exit_code)
     except Killed as error:
-        click.echo(f"stopped by {error}; continue with --resume", err=True)
+        if launched_rank() == 0:
+            click.echo(f"stopped by {error}; continue with --resume", err=True)
         sys.exit(143 if error.signal_name == "SIGTERM" else 130)

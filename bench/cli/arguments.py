@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Sequence
 
 from bench.errors import UserError
 
 _OVERRIDE = re.compile(r"[A-Za-z_][\w.\-]*=")
+
+
+def is_launched() -> bool:
+    """Whether torchrun has started this process as one of several."""
+    return int(os.environ.get("WORLD_SIZE", "1")) > 1
+
+
+def launched_rank() -> int:
+    """Rank of this process among those that torchrun started; 0 without it. Only rank 0 speaks."""
+    return int(os.environ.get("RANK", "0")) if is_launched() else 0
 
 
 def split_arguments(arguments: Sequence[str]) -> tuple[list[str], list[str]]:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 import click
 
-from bench.cli.arguments import split_arguments
+from bench.cli.arguments import is_launched, launched_rank, split_arguments
 from bench.errors import UserError
 
 if TYPE_CHECKING:
@@ -38,10 +40,16 @@ def _workers(context: click.Context, parameter: click.Parameter, value: str) -> 
     show_default=True,
     help="Runs at a time: one a GPU; without a GPU the CPUs are divided.",
 )
+@click.option("--gpus", type=click.IntRange(min=1), help="Train each run on so many GPUs of this machine.")
 @click.option("--resume", is_flag=True, help="Continue interrupted runs from their last checkpoint.")
 @click.option("--again", is_flag=True, help="Train finished and interrupted runs anew.")
 def run(
-    arguments: tuple[str, ...], seeds: int | None, workers: int | Literal["auto"], resume: bool, again: bool
+    arguments: tuple[str, ...],
+    seeds: int | None,
+    workers: int | Literal["auto"],
+    gpus: int | None,
+    resume: bool,
+    again: bool,
 ) -> None:
     r"""Train, evaluate and track one or more configurations.
 
@@ -52,22 +60,48 @@ def run(
     bench run configs/center.yaml
     bench run center loss.factor=0.1 train.epochs=5
     bench run softmax center triplet --seeds 3 --workers auto
+    bench run facenet/softmax --gpus 8
+    torchrun --nproc-per-node 8 -m bench run facenet/softmax
     """
     sources, overrides = split_arguments(arguments)
+    if gpus is not None:
+        _relaunch(gpus)
     jobs = [(source, config) for source in sources for config in _with_seeds(source, overrides, seeds)]
     failures: list[Outcome] = []
-    if len(jobs) == 1 and workers == 1:
+    if is_launched():
+        # every process of one run passes here: one run after the other, all processes in each
+        records = [_run_here(config, resume=resume, again=again) for _, config in jobs]
+    elif len(jobs) == 1 and workers == 1:
         records = [_run_here(jobs[0][1], resume=resume, again=again)]
     else:
         records, failures = _run_in_pool(jobs, overrides, workers, resume=resume, again=again)
     from bench.cli.summary import print_summary
 
-    if records:
+    if records and launched_rank() == 0:
         print_summary(records, [config for _, config in jobs])
     for outcome in failures:
         click.echo(f"{outcome.job.title}: {outcome.error}", err=True)
     if failures:
         raise SystemExit(max(outcome.exit_code for outcome in failures))
+
+
+def _relaunch(gpus: int) -> None:
+    """Become torchrun, which starts this very command on so many processes, without --gpus.
+
+    Raises:
+        UserError: already under torchrun, or fewer GPUs.
+    """
+    import torch
+
+    if is_launched():
+        raise UserError("--gpus: torchrun has started the processes already; leave it out")
+    if gpus > (found := torch.cuda.device_count()):
+        raise UserError(f"--gpus {gpus}: this machine has {found} that torch can use")
+    arguments = sys.argv[1:]
+    at = next(index for index, word in enumerate(arguments) if word.partition("=")[0] == "--gpus")
+    del arguments[at : at + (1 if "=" in arguments[at] else 2)]
+    launcher = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={gpus}", "-m", "bench"]
+    os.execv(sys.executable, [sys.executable, *launcher, *arguments])
 
 
 def _with_seeds(source: str, overrides: list[str], seeds: int | None) -> list[RunConfig]:
@@ -83,6 +117,8 @@ def _run_here(config: RunConfig, *, resume: bool, again: bool) -> RunRecord:
     from bench.cli.board import open_board
     from bench.engine import run as run_one
 
+    if launched_rank():
+        return run_one(config, resume=resume, again=again)
     with open_board() as board:
         return run_one(config, resume=resume, again=again, progress=board.row(_title(config)))
 

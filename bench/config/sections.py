@@ -98,8 +98,8 @@ class TrainConfig(Section):
     max_steps: PositiveInt | None = None
     """Stop after so many steps, whatever the epochs say."""
 
-    precision: Literal["float32", "bf16"] = "float32"
-    """Arithmetic of the backbone; losses compute in float32 in any case."""
+    precision: Literal["float32", "bf16", "float64"] = "float32"
+    """Arithmetic of the backbone. Losses compute in float32; in float64, which is a reference, all do."""
 
     ema_decay: Probability | None = None
     """Decay a step of the moving average of the weights, which is then what is evaluated; null: none."""

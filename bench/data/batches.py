@@ -84,12 +84,19 @@ class Draw(IntEnum):
     ORDER = 0
     IMAGES = 1
     AUGMENTATION = 2
-    SELECTION = 3
+    FORWARD = 3
+    LOSS = 4
+    SELECTION = 5
 
 
 def stream(seed: int, draw: Draw, counter: int) -> np.random.Generator:
     """Random numbers that depend on the arguments alone, never on what was drawn before."""
     return np.random.Generator(np.random.Philox(np.random.SeedSequence([seed, draw, counter])))
+
+
+def torch_seed(seed: int, draw: Draw, counter: int, rank: int = 0) -> int:
+    """For torch.manual_seed: what torch draws next depends on the arguments alone, as with `stream`."""
+    return int(np.random.SeedSequence([seed, draw, counter, rank]).generate_state(1, np.uint64)[0])
 
 
 def images_of_people(labels: Indices) -> list[Indices]:
