@@ -84,9 +84,9 @@ class Draw(IntEnum):
     ORDER = 0
     IMAGES = 1
     AUGMENTATION = 2
-    FORWARD = 3
-    LOSS = 4
-    SELECTION = 5
+    SELECTION = 3
+    FORWARD = 4
+    LOSS = 5
 
 
 def stream(seed: int, draw: Draw, counter: int) -> np.random.Generator:
