@@ -11,7 +11,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from bench.backbones import BACKBONES
 from bench.config import Component, RunConfig
-from bench.data import BATCHES, Augment, Data, Preprocess
+from bench.data import BATCHES, Augment, Data, Preprocess, SuperBatch
 from bench.distributed import ALONE, World
 from bench.embed import weights_dtype
 from bench.errors import UserError
@@ -52,6 +52,11 @@ def build(
             f"{config.batch.name} does not hold; set batch.name=super_batch, or another loss.mining"
         )
     world.check_batch(source.size)
+    if world.size > 1 and isinstance(source, SuperBatch):
+        raise UserError(
+            f"batch: the last batch of a super-batch is smaller and does not divide among {world.size} "
+            "processes; train in one, or choose another batch.name"
+        )
     if source.size // world.size < 2 and _batch_norms(backbone):
         each = "a batch" if world.size == 1 else "a batch and process"
         raise UserError(

@@ -6,6 +6,7 @@ import math
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Protocol
 
 import torch
@@ -100,17 +101,27 @@ class Recipe:
 
     @torch.no_grad()
     def selection_embeddings(
-        self, learner: Learner, indices: Indices, rows: slice, *, batch_size: int, training: bool, number: int
+        self,
+        learner: Learner,
+        indices: Indices,
+        rows: slice,
+        *,
+        batch_size: int,
+        training: bool,
+        number: int,
     ) -> Tensor:
-        """Raw embeddings of `rows` of the images, as `Embed` says: forward only."""
+        """Raw embeddings (n, D) of those rows of `indices`, as `Embed` says: forward only."""
         was_training = learner.backbone.training
         learner.backbone.train(training)
+        starts = list(range(rows.start, rows.stop, batch_size))
+        if len(starts) > 1 and starts[-1] == rows.stop - 1:
+            starts.pop()  # one image has no batch statistics: it joins the batch before
         embeddings = []
-        for start in range(rows.start, rows.stop, batch_size):
-            some = slice(start, min(start + batch_size, rows.stop))
-            pixels = self.pixels(indices[some])
+        for start, end in pairwise([*starts, rows.stop]):
+            share = slice(start, end)
+            pixels = self.pixels(indices[share])
             if training:
-                pixels = self.augment(pixels, number, len(indices), some, draw=Draw.SELECTION)
+                pixels = self.augment(pixels, number, len(indices), share, draw=Draw.SELECTION)
             embeddings.append(self.embeddings(learner.backbone, pixels))
         learner.backbone.train(was_training)
         return torch.cat(embeddings)

@@ -31,7 +31,8 @@ class Embed(Protocol):
 
         Args:
             indices: (N,) of the images.
-            batch_size: images at a time; in training mode they are normalised together.
+            batch_size: images at a time; in training mode they are normalised together. A last image that
+                would stand alone joins the batch before.
             training: True embeds as a training step would: augmented, with dropout and statistics of the
                 batch, which enter the running ones. False: as they are, in evaluation mode.
             number: seeds the augmentation; each selection has its own.
