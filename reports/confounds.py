@@ -1,7 +1,7 @@
 """Confounds: everything but the loss in which compared groups differ, in words.
 
-All settings of the resolved configuration are looked at, with what the run measured of itself (budget, device,
-threads, code). Nothing has to be listed here to be found; what is listed has a better name.
+All settings of the resolved configuration are looked at, with what the run measured of itself (budget,
+device, threads, code). Nothing has to be listed here to be found; what is listed has a better name.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ class Confound:
     values: Mapping[str, str]
 
     def sentence(self) -> str:
-        """`Batches: random (size 128) for center and softmax; pk (people 32, images 4) for triplet.`"""
+        """In words: `Batches: random (size 128) for softmax; pk (people 32, images 4) for triplet.`."""
         groups_of: dict[str, list[str]] = {}
         for label, value in self.values.items():
             groups_of.setdefault(value, []).append(label)

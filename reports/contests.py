@@ -108,7 +108,7 @@ def ranks(labels: Sequence[str], contests: Sequence[Contest]) -> dict[str, tuple
     >>> ranks(["a", "b"], [])
     {'a': (1, 2), 'b': (1, 2)}
     """
-    beaten = {label: 0 for label in labels}
+    beaten = dict.fromkeys(labels, 0)
     beats = dict(beaten)
     for contest in contests:
         winner = contest.better
@@ -179,6 +179,12 @@ def _contest(first: Group, second: Group, protocol: str, metric: str, on_pairs: 
     results = [on_pairs.result(first.label, second.label, seed, metric) for seed in seeds]
     found = [result for result in results if result is not None]
     difference = test.difference
+    refused = next((reason for reason in refusals if reason), "")
+    if refused.startswith("different"):  # then the seeds' differences mix the losses with the pairs
+        nothing = Mean(math.nan, math.nan, math.nan, math.nan, len(seeds), refused)
+        return Contest(
+            first.label, second.label, metric, nothing, by_seed, math.nan, math.nan, math.nan, refused
+        )
     if len(seeds) == 1 and found:
         (one, sign), *_ = found
         low, high = sorted((sign * one.low, sign * one.high))
@@ -195,7 +201,7 @@ def _contest(first: Group, second: Group, protocol: str, metric: str, on_pairs: 
         test.p,
         average_p([one.p for one, _ in found]) if len(found) == len(seeds) else math.nan,
         sum(effects) / len(effects) if effects else math.nan,
-        next((reason for reason in refusals if reason), ""),
+        refused,
     )
 
 

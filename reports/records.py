@@ -1,4 +1,4 @@
-"""Runs as reports see them: records, test pairs and curves read from folders; what cannot be used, with its reason."""
+"""Runs as reports see them: records, test pairs and curves from folders, and gaps where one is missing."""
 
 from __future__ import annotations
 
