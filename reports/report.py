@@ -34,7 +34,7 @@ class Wishes:
 
     title: str = "Comparison"
     baseline: str | None = None
-    order: tuple[str, ...] = ()
+    order: tuple[str, ...] = ("softmax", "center", "triplet")
     commands: tuple[str, ...] = ()
     replicates: int = 1000
     waterfall: bool = False
@@ -45,11 +45,13 @@ class Report:
     """Everything that is written.
 
     Args:
+        verdicts: what it comes to, a sentence a protocol and leading metric.
         document: text, tables and pictures.
         csv: the figures for other programs.
         records: file name -> record, without what only concerns the machine it ran on.
     """
 
+    verdicts: tuple[str, ...]
     document: Document
     csv: str
     records: dict[str, RunRecord]
@@ -72,7 +74,8 @@ def make_report(collection: Collection, wishes: Wishes) -> Report:
         ProtocolSection(groups, name, baseline, replicates=wishes.replicates, with_waterfall=wishes.waterfall)
         for name in names
     ]
-    document.add(bullets([sentence for section in sections for sentence in section.verdicts()]))
+    verdicts = tuple(sentence for section in sections for sentence in section.verdicts())
+    document.add(bullets(verdicts))
     document.add(Heading("What was compared"), tables.groups_table(groups))
     document.add(_seeds_note(groups))
     for section in sections:
@@ -81,8 +84,8 @@ def make_report(collection: Collection, wishes: Wishes) -> Report:
     document.add(
         Paragraph(
             "Images through forward and backward are the currency of a fair comparison; images that only go "
-            "forward (to select triplets) and wall time stand beside it. Means over seeds; peak memory is the "
-            "largest."
+            "forward (to select triplets) and wall time stand beside it. Means over seeds, but the largest "
+            "peak of memory."
         )
     )
     _confounds(document, groups)
@@ -103,7 +106,7 @@ def make_report(collection: Collection, wishes: Wishes) -> Report:
     document.add(Heading("Every run"), tables.runs_table(groups))
     if wishes.commands:
         document.add(Paragraph("To have it again:"), Command(wishes.commands))
-    return Report(document, tables.csv_text(groups, names), _records(groups))
+    return Report(verdicts, document, tables.csv_text(groups, names), _records(groups))
 
 
 def _confounds(document: Document, groups: Sequence[Group]) -> None:

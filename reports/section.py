@@ -21,11 +21,16 @@ _CONVENTIONS = (
     "seeds. VAL is facenet's rule (threshold interpolated on the training folds), exact VAL the order "
     "statistic over all pairs."
 )
+_OF_ONE_SEED = (
+    "one seed: an interval, where there is one, is Wilson's and speaks of other pairs; of other seeds "
+    "nothing is known."
+)
 _TESTS = (
     "First minus second. p over seeds: Student's paired test on the seeds that both have. p on the pairs: "
     "McNemar's exact test for accuracy, the paired bootstrap for the others, twice the mean over seeds. Both "
     "are corrected by Holm for all comparisons of that metric in this table. Better means: both below 0.05 "
-    "(only the first where the pairs were not kept). Effect h is Cohen's: 0.2 is small, 0.5 medium, 0.8 large."
+    "(only the first where the pairs were not kept). Effect h is Cohen's: 0.2 is small, 0.5 medium, 0.8 "
+    "large."
 )
 
 
@@ -157,10 +162,7 @@ class ProtocolSection:
         if self.contests and self.baseline is None:
             text += " Groups that the data cannot separate share their places."
         if any(len(group.runs) == 1 for group in self.groups):
-            text += (
-                f" {ONE_SEED} one seed: an interval, where there is one, is Wilson's and speaks of other pairs; "
-                "of other seeds nothing is known."
-            )
+            text += f" {ONE_SEED} {_OF_ONE_SEED}"
         return text
 
     def _notes(self) -> list[str]:
@@ -190,6 +192,10 @@ class ProtocolSection:
 def _verdict(contests: Sequence[Contest]) -> str:
     won = [one for one in contests if one.better]
     if not won and all(not math.isnan(one.difference.value) for one in contests):
+        if len(contests) > 1 and len({one.second for one in contests}) == 1:
+            return (
+                f"the data cannot tell {listed([one.first for one in contests])} from {contests[0].second}."
+            )
         names = list(dict.fromkeys(name for one in contests for name in (one.first, one.second)))
         return f"the data cannot tell apart {listed(names)}."
     parts = []

@@ -15,6 +15,21 @@ from reports.groups import Group
 from reports.numbers import interval, minutes, p_value, percent, places
 from reports.statistics import mean
 
+_CSV_COLUMNS = (
+    "protocol",
+    "configuration",
+    "config_hash",
+    "data_checksum",
+    "loss",
+    "metric",
+    "seeds",
+    "mean",
+    "low",
+    "high",
+    "std_over_seeds",
+    "interval",
+)
+
 
 def groups_table(groups: Sequence[Group]) -> Table:
     """What was compared: a group a row."""
@@ -219,9 +234,7 @@ def csv_text(groups: Sequence[Group], protocols: Sequence[str]) -> str:
     """table.csv: one row a protocol, group and metric; full digits, empty where undefined."""
     stream = io.StringIO()
     writer = csv.writer(stream, lineterminator="\n")
-    writer.writerow(
-        ["protocol", "configuration", "config_hash", "data_checksum", "loss", "metric", "seeds", "mean", "low", "high", "std_over_seeds", "interval"]
-    )
+    writer.writerow(_CSV_COLUMNS)
     for protocol in protocols:
         for group in groups:
             if not group.has(protocol):
