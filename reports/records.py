@@ -70,7 +70,7 @@ class Run:
     def _pairs(self) -> dict[str, PairDistances]:
         if self.folder is None or not self.folder.pairs.exists():
             return {}
-        with np.load(self.folder.pairs) as arrays:
+        with self.folder.pairs.open("rb") as stream, np.load(stream) as arrays:
             return {
                 name: PairDistances(
                     arrays[f"{name}/distances"],

@@ -1,4 +1,4 @@
-"""Comparison files: a base configuration and named sets of overrides, each of which changes one thing.
+"""Comparison files: a base configuration and named sets of overrides, each of which is one change.
 
 description: why does triplet stall?
 base: triplet_facenet
@@ -21,9 +21,8 @@ from bench.config.shipped import find_config, shown
 from bench.config.yaml_file import Node, Plain, child, plain, read_yaml
 from bench.errors import ConfigError, did_you_mean
 
-_KEYS = ("description", "base", "seeds", "variants", "together")
+_KEYS = ("description", "base", "seeds", "variants")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,79}")
-TOGETHER = "all_together"
 
 
 @dataclass(frozen=True)
@@ -83,12 +82,8 @@ class _Reader:
         if isinstance(seeds, int) and seeds < 1:
             self.report(self._node("seeds"), "seeds", f"must be a whole number > 0, got {seeds}")
         variants, origins = self._variants()
-        together = self._together(variants)
         if self.problems:
             raise ConfigError(self.problems)
-        if together:
-            variants[TOGETHER] = together
-            origins[TOGETHER] = str(self._node("together").origin)
         return Comparison(description, self._found(base), seeds, variants, origins)
 
     def _found(self, base: str) -> str:
@@ -122,7 +117,7 @@ class _Reader:
         variants, origins = {}, {}
         for key, entry in node.value.items():
             name = str(key)
-            if not _NAME.fullmatch(name) or name == TOGETHER:
+            if not _NAME.fullmatch(name):
                 self.report(entry, f"variants.{name}", "must be letters, digits, '.', '_', '+' or '-'")
                 continue
             values = plain(entry)
@@ -136,21 +131,6 @@ class _Reader:
             variants[name] = tuple(str(value) for value in values)
             origins[name] = str(entry.origin)
         return variants, origins
-
-    def _together(self, variants: Mapping[str, tuple[str, ...]]) -> tuple[str, ...]:
-        node = child(self.tree, "together")
-        if node is None:
-            return ()
-        names = plain(node)
-        if not isinstance(names, tuple) or len(names) < 2:
-            self.report(node, "together", f"must be a list of variants, got {_shown(names)}")
-            return ()
-        for name in names:
-            if name not in variants:
-                self.report(
-                    node, "together", f"'{name}' is no variant here{did_you_mean(str(name), variants)}"
-                )
-        return tuple(override for name in names for override in variants.get(str(name), ()))
 
 
 def _is_override(value: Plain) -> bool:
