@@ -20,7 +20,6 @@ from bench.errors import BenchError, Killed, UserError
 from bench.evaluate import Evaluation, evaluate, protocol_record
 from bench.interrupts import Interrupts
 from bench.learner import Learner
-from bench.optim import Schedule
 from bench.progress import Progress
 from bench.results import (
     Budget,
@@ -40,6 +39,7 @@ from bench.results import (
     write_json,
     write_text,
 )
+from bench.schedules import Schedule
 from bench.timing import Clock
 from bench.train import Length, Outside, Recipe, train
 from reports.figures import save_distance_histogram, save_roc
@@ -204,6 +204,7 @@ class Attempt:
             seed=self._config.seed,
             data_name=self._data.name,
             data_checksum=self._data.checksum,
+            data_notes=self._data.notes,
             state=state,
             error=error,
             started_at=self._state.started_at,

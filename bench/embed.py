@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from bench.data import Preprocess
+from bench.data import Images, Preprocess
 
 Flip = Literal["none", "sum", "concat"]
 Precision = Literal["float32", "bf16"]
@@ -33,7 +33,7 @@ def forward(backbone: nn.Module, pixels: Tensor, *, preprocess: Preprocess, prec
 @torch.inference_mode()
 def embed(
     backbone: nn.Module,
-    images: NDArray[np.uint8],
+    images: Images,
     *,
     device: torch.device,
     batch_size: int,

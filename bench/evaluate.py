@@ -93,6 +93,7 @@ def protocol_record(evaluation: Evaluation, config: EvaluateConfig) -> ProtocolR
         val_exact={far: dict(values) for far, values in figures.val_exact.items()},
         num_genuine=figures.num_genuine,
         num_impostor=figures.num_impostor,
+        num_skipped=evaluation.protocol.num_skipped,
         metric=config.metric,
         flip=config.flip,
         subtract_mean=config.subtract_mean,

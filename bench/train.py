@@ -6,20 +6,21 @@ import math
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 import torch
 from torch import Tensor
 
 from bench.config import RunConfig
 from bench.data import Augment, FaceSet, Preprocess
-from bench.data.batches import Indices
+from bench.data.batches import Draw, Indices
 from bench.embed import forward
 from bench.errors import Killed, TrainingError, UserError
 from bench.interrupts import Interrupts
 from bench.learner import Learner
-from bench.optim import Schedule
 from bench.progress import Progress
 from bench.results import MetricsLine, MetricsWriter
+from bench.schedules import Schedule
 from bench.timing import Clock
 from losses import LossOutput, collapse_warning
 
@@ -94,6 +95,26 @@ class Recipe:
             precision=self.config.train.precision,
         )
 
+    @torch.no_grad()
+    def selection_embeddings(
+        self, learner: Learner, indices: Indices, *, batch_size: int, training: bool, number: int
+    ) -> Tensor:
+        """(N, D) float32, raw, as `Embed` says: forward only."""
+        was_training = learner.backbone.training
+        learner.backbone.train(training)
+        starts = list(range(0, len(indices), batch_size))
+        if len(starts) > 1 and len(indices) % batch_size == 1:
+            starts.pop()  # one image has no batch statistics: it joins the batch before
+        rows = []
+        for start, end in pairwise([*starts, len(indices)]):
+            share = slice(start, end)
+            pixels = self.pixels(indices[share])
+            if training:
+                pixels = self.augment(pixels, number, len(indices), share, draw=Draw.SELECTION)
+            rows.append(self.embeddings(learner, pixels))
+        learner.backbone.train(was_training)
+        return torch.cat(rows)
+
 
 @dataclass(frozen=True, eq=False)
 class Outside:
@@ -159,11 +180,11 @@ def _step(learner: Learner, recipe: Recipe, outside: Outside) -> None:
     clock, config, length = outside.clock, recipe.config, recipe.length
     loss, optimizer = learner.loss, learner.optimizer
 
-    def embed(indices: Indices) -> Tensor:
-        # for sources that select by distance: forward only, by the current weights
+    def embed(indices: Indices, *, batch_size: int, training: bool = False, number: int = 0) -> Tensor:
         learner.images_forward_only += len(indices)
-        with torch.no_grad():
-            return recipe.embeddings(learner, recipe.pixels(indices))
+        return recipe.selection_embeddings(
+            learner, indices, batch_size=batch_size, training=training, number=number
+        )
 
     with clock.part("data"):
         batch = learner.source.next(embed)
