@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from bench.config import load_config, shipped_configs
+from bench.config.shipped import COMPARISONS, shipped_folder
 from bench.config.variants import read_comparison
 from bench.errors import ConfigError
 
@@ -72,3 +74,31 @@ def test_a_comparison_needs_variants() -> None:
     assert problems("base: center\n") == [
         "cmp.yaml:1: variants: must be names with lists of overrides: 'wide: [loss.alpha=0.5]'"
     ]
+
+
+@pytest.mark.parametrize(
+    "path", sorted((shipped_folder() / COMPARISONS).glob("*.yaml")), ids=lambda path: path.stem
+)
+def test_every_variant_of_a_shipped_comparison_is_valid_and_another_experiment(path: Path) -> None:
+    found = read_comparison(str(path))
+    assert found is not None
+    configs = [load_config(found.base, changes) for changes in ((), *found.variants.values())]
+    assert len({config.hash for config in configs}) == len(configs)
+
+
+def test_why_triplet_gives_every_variant_the_same_images() -> None:
+    found = read_comparison("compare/why_triplet")
+    assert found is not None
+    images = []
+    for changes in ((), *found.variants.values()):
+        config = load_config(found.base, changes)
+        batch, size = config.batch.options, config.train.epoch_size
+        assert size is not None
+        images.append(
+            size * (3 * batch["triplets"] if "triplets" in batch else batch["people"] * batch["images"])
+        )
+    assert max(images) / min(images) < 1.01
+
+
+def test_comparisons_are_not_listed_as_configurations() -> None:
+    assert not any(name.startswith("compare") for name in shipped_configs())
