@@ -8,10 +8,12 @@ import sys
 
 import click
 
-from bench.cli.arguments import launched_rank
 from bench.cli.check import check, schema
+from bench.cli.compare import compare
 from bench.cli.data import data
+from bench.cli.launch import launched_rank
 from bench.cli.listing import list_
+from bench.cli.report import report
 from bench.cli.run import run
 from bench.cli.track import track
 from bench.errors import BenchError, Killed
@@ -20,17 +22,18 @@ from bench.errors import BenchError, Killed
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(package_name="faceloss-bench", prog_name="bench")
 def bench() -> None:
-    r"""Train face-verification embeddings with different losses and compare them fairly.
+    """Train face-verification embeddings with different losses and compare them fairly.
 
     \b
     bench run center                     one run: train, evaluate, track
     bench run softmax center --seeds 3   several, with mean and spread
+    bench compare softmax center --seeds 5   run what is missing, then report
     bench list losses                    what there is
     bench check center --explain         every setting and where it comes from
     """
 
 
-for _command in (run, check, schema, list_, data, track):
+for _command in (run, compare, report, check, schema, list_, data, track):
     bench.add_command(_command)
 
 
