@@ -16,7 +16,7 @@ from bench.checkpoint import Checkpoints
 from bench.config import RunConfig
 from bench.data import Data, PairProtocol
 from bench.device import device_name, peak_memory_mib
-from bench.errors import BenchError, Killed, UserError
+from bench.errors import BenchError, Killed, Pruned, UserError
 from bench.evaluate import Evaluation, evaluate, protocol_record
 from bench.interrupts import Interrupts
 from bench.learner import Learner
@@ -55,6 +55,7 @@ class Attempt:
         device: to compute on.
         progress: hears how it goes.
         interrupts: tells of signals.
+        test: also evaluate the test protocols, once trained.
     """
 
     def __init__(
@@ -65,7 +66,10 @@ class Attempt:
         device: torch.device,
         progress: Progress,
         interrupts: Interrupts,
+        *,
+        test: bool = True,
     ) -> None:
+        self._test_protocols = data.tests if test else ()
         self._config = config
         self._data = data
         self._folder = folder
@@ -104,7 +108,7 @@ class Attempt:
         """Train and evaluate; the folder says FINISHED, FAILED or KILLED afterwards."""
         try:
             self._train(learner, schedule, length)
-            evaluations = [self._test(learner, protocol) for protocol in self._data.tests]
+            evaluations = [self._test(learner, protocol) for protocol in self._test_protocols]
             with self._interrupts.held():
                 self._write_artifacts(evaluations)
                 record = self._record("FINISHED", learner, length, evaluations)
@@ -272,6 +276,8 @@ class Attempt:
 
 
 def _ending(error: BaseException) -> tuple[State, str]:
+    if isinstance(error, Pruned):
+        return "KILLED", error.reason
     if isinstance(error, Killed | KeyboardInterrupt):
         return "KILLED", f"{str(error) or 'SIGINT'} received"
     if isinstance(error, BenchError):

@@ -28,6 +28,7 @@ def run(
     resume: bool = False,
     again: bool = False,
     track: bool = True,
+    test: bool = True,
     progress: Progress | None = None,
 ) -> RunRecord:
     """Train and evaluate what a configuration asks for.
@@ -41,12 +42,13 @@ def run(
         resume: continue an interrupted run from its last checkpoint; starts when there is none.
         again: train a finished run anew.
         track: deliver to MLflow while running; False leaves that to another process.
+        test: evaluate the test protocols at the end; a search does not, for the test steers nothing.
         progress: hears how it goes.
 
     Raises:
         UserError: the configuration, the data or the machine cannot do this; nothing was written.
         BenchError: the run failed; its folder and its MLflow run say FAILED.
-        Killed: a signal came; both say KILLED, and `resume` continues.
+        Killed: a signal came, or `progress` has seen enough (Pruned); both say KILLED, `resume` continues.
     """
     if isinstance(source, RunConfig) and overrides:
         raise UserError(f"overrides ({overrides[0]}) go to load_config when a loaded configuration is run")
@@ -70,7 +72,7 @@ def run(
             if not (again or resume):
                 refuse_to_overwrite(folder)
             with _delivery(config, folder, progress) if track else nullcontext():
-                attempt = Attempt(config, data, folder, device, progress, interrupts)
+                attempt = Attempt(config, data, folder, device, progress, interrupts, test=test)
                 attempt.begin(learner, resume=resume)
                 return attempt.finish(learner, schedule, length)
 
