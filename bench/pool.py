@@ -7,6 +7,7 @@ milliseconds and shares no state with another. A run that dies takes nobody with
 from __future__ import annotations
 
 import logging
+import math
 import multiprocessing
 import os
 import signal
@@ -174,8 +175,12 @@ class Pool:
         """Whether another job can start."""
         return bool(self._free)
 
-    def start(self, job: Job, progress: Progress) -> None:
-        """A process for a job; its news go to `progress`, whose `validation` may end it by raising Pruned."""
+    def start(self, job: Job, progress: Progress) -> int:
+        """A process for a job; its news go to `progress`, whose `validation` may end it by raising Pruned.
+
+        Returns:
+            The process id.
+        """
         ours, theirs = self._context.Pipe()
         slot = self._free.pop()
         process = self._context.Process(
@@ -184,10 +189,15 @@ class Pool:
         process.start()
         theirs.close()  # so that the end of the process is the end of the pipe
         self._workers[ours] = _Worker(job, slot, process, ours, progress)
+        assert process.pid is not None
+        return process.pid
 
     def wait(self, timeout_s: float) -> list[Outcome]:
         """Pass news on for at most so long; the jobs that have ended."""
         outcomes = []
+        for worker in self._workers.values():
+            if time.monotonic() > worker.kill_at:
+                worker.process.kill()
         for connection in wait(list(self._workers), timeout=timeout_s):
             worker = self._workers[connection]  # type: ignore[index]
             outcome = worker.receive()
@@ -198,10 +208,12 @@ class Pool:
         return outcomes
 
     def end(self, job: Job, reason: str) -> None:
-        """See a job ended, by force when it does not listen; `wait` then returns it with `reason` as error."""
+        """Have a job end, by force when it does not listen; `wait` then returns it, with `reason` as error."""
         worker = next(worker for worker in self._workers.values() if worker.job == job)
-        worker.reason = reason
-        _end([worker])
+        if worker.reason is None:
+            worker.reason = reason
+            worker.kill_at = time.monotonic() + _KILL_AFTER_S
+            worker.process.terminate()
 
     def __enter__(self) -> Self:
         return self
@@ -223,6 +235,7 @@ class _Worker:
         self.process = process
         self.connection = connection
         self.reason: str | None = None  # why it was ended from here
+        self.kill_at = math.inf
         self._progress = progress
         self._pruned: str | None = None
         self._error: tuple[int, str] | None = None

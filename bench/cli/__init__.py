@@ -12,6 +12,7 @@ from bench.cli.check import check, schema
 from bench.cli.data import data
 from bench.cli.listing import list_
 from bench.cli.run import run
+from bench.cli.study import study
 from bench.cli.track import track
 from bench.errors import BenchError, Killed
 
@@ -24,12 +25,13 @@ def bench() -> None:
     \b
     bench run center                     one run: train, evaluate, track
     bench run softmax center --seeds 3   several, with mean and spread
+    bench study studies/triplet          search settings by validation figures
     bench list losses                    what there is
     bench check center --explain         every setting and where it comes from
     """
 
 
-for _command in (run, check, schema, list_, data, track):
+for _command in (run, study, check, schema, list_, data, track):
     bench.add_command(_command)
 
 

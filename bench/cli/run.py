@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal
 
 import click
 
-from bench.cli.arguments import split_arguments
+from bench.cli.arguments import split_arguments, workers_option
 from bench.errors import UserError
 
 if TYPE_CHECKING:
@@ -17,27 +17,12 @@ if TYPE_CHECKING:
     from bench.results import RunRecord
 
 
-def _workers(context: click.Context, parameter: click.Parameter, value: str) -> int | Literal["auto"]:
-    if value == "auto":
-        return "auto"
-    if value.isdigit() and int(value) > 0:
-        return int(value)
-    raise click.BadParameter(f"{value!r} is neither 'auto' nor a positive number")
-
-
 @click.command()
 @click.argument("arguments", nargs=-1, required=True, metavar="CONFIG... [key=value ...]")
 @click.option(
     "--seeds", type=click.IntRange(min=1), help="Run every CONFIG with this many seeds: seed, seed+1, ..."
 )
-@click.option(
-    "--workers",
-    callback=_workers,
-    metavar="auto|N",
-    default="1",
-    show_default=True,
-    help="Runs at a time: one a GPU; without a GPU the CPUs are divided.",
-)
+@workers_option("Runs at a time: one a GPU; without a GPU the CPUs are divided.")
 @click.option("--resume", is_flag=True, help="Continue interrupted runs from their last checkpoint.")
 @click.option("--again", is_flag=True, help="Train finished and interrupted runs anew.")
 def run(

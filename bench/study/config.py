@@ -106,8 +106,16 @@ class StudyConfig:
         """Of the study."""
         return self.base.name
 
-    def run_config(self, chosen: Values, label: str = "trial") -> RunConfig:
+    def run_config(
+        self, chosen: Values, label: str = "trial", *, name: str | None = None, runs: str | None = None
+    ) -> RunConfig:
         """The run with these values.
+
+        Args:
+            chosen: dotted path -> value, as `suggest` gives them.
+            label: for messages.
+            name: of the run, in place of the study's.
+            runs: folder of its run folder, in place of runtime.runs.
 
         Raises:
             ConfigError: values that do not go together.
@@ -116,6 +124,10 @@ class StudyConfig:
         values: dict[DataPath, Node] = {
             self.space[path].data_path: Node(value, origin) for path, value in chosen.items()
         }
+        if name is not None:
+            values["name",] = Node(name, origin)
+        if runs is not None:
+            values["runtime", "runs"] = Node(runs, origin)
         return check(with_values(self._tree, values), self.name, COMPONENTS)
 
     def chosen_by(self, config: RunConfig) -> dict[str, Plain]:

@@ -8,6 +8,7 @@ from bench.tracking.backlog import SyncResult, close_abandoned, sync
 from bench.tracking.deliverer import Deliverer
 from bench.tracking.delivery import Delivery, deliver
 from bench.tracking.failures import StoreUnreachable, TrackingRefused
+from bench.tracking.progress import run_id_of
 from bench.tracking.settings import TrackingSettings
 from bench.tracking.store import prepare
 
@@ -21,5 +22,6 @@ __all__ = [
     "close_abandoned",
     "deliver",
     "prepare",
+    "run_id_of",
     "sync",
 ]
