@@ -249,6 +249,8 @@ class Attempt:
         )
 
     def _write_artifacts(self, evaluations: Sequence[Evaluation]) -> None:
+        if not evaluations:
+            return
         self._folder.figures.mkdir(exist_ok=True)
         arrays: dict[str, Any] = {}
         for evaluation in evaluations:

@@ -208,7 +208,7 @@ class Pool:
         return outcomes
 
     def end(self, job: Job, reason: str) -> None:
-        """Have a job end, by force when it does not listen; `wait` then returns it, with `reason` as error."""
+        """Have a job end, by force if need be; `wait` then returns it, with `reason` as error."""
         worker = next(worker for worker in self._workers.values() if worker.job == job)
         if worker.reason is None:
             worker.reason = reason

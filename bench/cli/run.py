@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -39,6 +40,23 @@ def run(
     bench run softmax center triplet --seeds 3 --workers auto
     """
     sources, overrides = split_arguments(arguments)
+    run_all(sources, overrides, seeds, workers, resume=resume, again=again)
+
+
+def run_all(
+    sources: Sequence[str],
+    overrides: list[str],
+    seeds: int | None,
+    workers: int | Literal["auto"],
+    *,
+    resume: bool,
+    again: bool,
+) -> None:
+    """Do what `bench run` does: every configuration with every seed, then the table.
+
+    Raises:
+        SystemExit: runs have failed.
+    """
     jobs = [(source, config) for source in sources for config in _with_seeds(source, overrides, seeds)]
     failures: list[Outcome] = []
     if len(jobs) == 1 and workers == 1:

@@ -9,9 +9,12 @@ from typing import TYPE_CHECKING, Any, Literal
 import click
 
 from bench.cli.arguments import split_arguments, workers_option
+from bench.errors import UserError
 
 if TYPE_CHECKING:
+    from bench.study.conduct import Ended
     from bench.study.config import StudyConfig
+    from bench.study.preflight import Cost
 
 
 class _StudyGroup(click.Group):
@@ -55,6 +58,18 @@ def study() -> None:
 @click.option(
     "--enqueue", multiple=True, metavar="CONFIG", help="Try the settings of this configuration first."
 )
+@click.option(
+    "--equal-budget",
+    is_flag=True,
+    help="Several studies: refuse other than equal trials, images and pruning; then compare their winners.",
+)
+@click.option(
+    "--seeds",
+    type=click.IntRange(min=1),
+    default=3,
+    show_default=True,
+    help="With --equal-budget: seeds of the winners' comparison.",
+)
 def run(
     arguments: tuple[str, ...],
     trials: int | None,
@@ -62,15 +77,56 @@ def run(
     storage: str | None,
     timeout: float | None,
     enqueue: tuple[str, ...],
+    equal_budget: bool,
+    seeds: int,
 ) -> None:
-    """Run a study, or continue it."""
+    """Run studies, one after the other, or continue them."""
     from bench.study import load_study
+    from bench.study.preflight import preflight, refuse_unequal_budgets
 
     sources, overrides = split_arguments(arguments)
     if trials is not None:
         overrides.append(f"study.trials={trials}")
-    for config in [load_study(source, overrides) for source in sources]:
-        _run_one(config, workers, storage, timeout, enqueue)
+    studies = [load_study(source, overrides) for source in sources]
+    _refuse_equal_names(studies)
+    costs = [preflight(config) for config in studies]
+    if equal_budget:
+        refuse_unequal_budgets(list(zip(studies, costs, strict=True)))
+    ended = [_run_one(config, workers, storage, timeout, enqueue) for config in studies]
+    if equal_budget and all(one.is_complete for one in ended):
+        _compare(studies, costs, storage, seeds, workers)
+
+
+def _refuse_equal_names(studies: Sequence[StudyConfig]) -> None:
+    names = [config.name for config in studies]
+    for name in names:
+        if names.count(name) > 1:
+            raise UserError(f"two of the studies are called '{name}'; a study is known by its name")
+
+
+def _compare(
+    studies: Sequence[StudyConfig],
+    costs: Sequence[Cost],
+    storage: str | None,
+    seeds: int,
+    workers: int | Literal["auto"],
+) -> None:
+    """The winners over several seeds, by the test."""
+    from bench.cli.run import run_all
+    from bench.results import write_text
+    from bench.study.best import best_config
+    from bench.study.folder import study_path
+
+    winners = []
+    for config, cost in zip(studies, costs, strict=True):
+        runs = Path(config.base.runtime.runs)
+        path = study_path(runs, config.name) / f"{config.name}-best.yaml"
+        write_text(path, best_config(config.name, runs, storage, None))
+        winners.append(str(path))
+        click.echo(
+            f"{config.name}: {config.settings.trials} trials of {cost.images:,} images; winner: {path}"
+        )
+    run_all(winners, [], seeds, workers, resume=True, again=False)
 
 
 def _run_one(
@@ -79,7 +135,7 @@ def _run_one(
     storage: str | None,
     timeout_s: float | None,
     enqueue: Sequence[str],
-) -> None:
+) -> Ended:
     from bench.cli.board import open_board
     from bench.config import load_config
     from bench.pool import choose_slots
@@ -97,13 +153,15 @@ def _run_one(
         ended = run_study(config, place, slots, board, timeout_s=timeout_s, enqueue=points)
     counts = ended.counts
     click.echo(
-        f"{config.name}: {counts.finished} trials finished ({counts.pruned} of them pruned), {counts.failed} failed"
+        f"{config.name}: {counts.finished} trials finished ({counts.pruned} of them pruned), "
+        f"{counts.failed} failed"
     )
     if not ended.is_complete:
         click.echo(f"{config.settings.trials - counts.finished} are left; the same command continues")
     click.echo(f"report and figures: {folder}/report.md")
     if counts.complete and len(config.objectives) == 1:
         click.echo(f"the winner's settings: bench study best {config.name} > best.yaml")
+    return ended
 
 
 @study.command("best")

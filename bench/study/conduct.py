@@ -1,4 +1,4 @@
-"""A study on this machine: trials in the pool's processes, as many at a time as there are slots, until N have finished.
+"""A study on this machine: trials in the pool's processes, a slot each, until N have finished.
 
 The same loop is the whole of a study on one machine and one worker of many: what they share is in the ledger.
 """
@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
+from functools import partial
 from typing import Protocol, TypeVar
 
 from bench import tracking
@@ -163,7 +164,7 @@ class Conductor:
         for number, folder in list(self._unlinked.items()):
             run_id = tracking.run_id_of(folder)
             if run_id is not None:
-                self._patiently(lambda number=number, run_id=run_id: self._ledger.link(number, run_id))
+                self._patiently(partial(self._ledger.link, number, run_id))
                 del self._unlinked[number]
 
     def _fill(self, pool: Pool) -> bool:

@@ -1,4 +1,4 @@
-"""A study as it was asked for: a run, what to search, by which figure, how; everything checked before it starts."""
+"""A study as it was asked for: a run, what to search, by which figure, how. Checked before it starts."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt
 
@@ -19,26 +19,28 @@ from bench.config.rules import listed, shown_value
 from bench.config.run_config import Component
 from bench.config.sections import STUDY_SECTIONS, Section
 from bench.config.shipped import find_config
-from bench.config.yaml_file import DataPath, Node, Origin, Plain, child, node_at, parse_yaml, plain
+from bench.config.yaml_file import DataPath, Key, Node, Origin, Plain, child, node_at, parse_yaml, plain
 from bench.config.yaml_text import yaml_document
 from bench.errors import ConfigError, did_you_mean
 from bench.study.pruners import PRUNERS
 from bench.study.samplers import NO_CONDITIONS, ONE_OBJECTIVE_ONLY, SAMPLERS
 from bench.study.space import Categorical, Space, Values, read_space
 from bench.verification import far_key
+from losses.registry import Registry
 
 Direction = Literal["maximize", "minimize"]
 
-_REGISTRIES = {"sampler": SAMPLERS, "pruner": PRUNERS}
-_DEFAULTS: dict[str, dict[str, Node]] = {
-    "sampler": {"name": Node("tpe", Origin("default"))},
-    "pruner": {"name": Node("none", Origin("default"))},
-    "study": {},
+_REGISTRIES: dict[str, Registry[Any]] = {"sampler": SAMPLERS, "pruner": PRUNERS}
+_DEFAULT = Origin("default")
+_DEFAULTS: dict[Key, Node] = {
+    "sampler": Node({"name": Node("tpe", _DEFAULT)}, _DEFAULT),
+    "pruner": Node({"name": Node("none", _DEFAULT)}, _DEFAULT),
+    "study": Node({}, _DEFAULT),
 }
 
 
 class StudySection(Section):
-    """How many trials, and how patient a study is. Not part of what a study is: it may change as it goes on."""
+    """How many trials, and how patient: not part of what a study is, so it may change on the way."""
 
     trials: PositiveInt = 20
     """Finished trials, complete or pruned; failed ones are replaced."""
@@ -50,7 +52,7 @@ class StudySection(Section):
     """Seconds after which a trial has failed; null: none."""
 
     attempts: PositiveInt = 3
-    """Times that a trial whose process dies is started, each from its last checkpoint, before it has failed."""
+    """Starts of a trial whose process dies, each from its last checkpoint, before it has failed."""
 
     failures_in_a_row: PositiveInt = 10
     """So many failed trials without a finished one between them end the study."""
@@ -132,7 +134,7 @@ class StudyConfig:
 
     def chosen_by(self, config: RunConfig) -> dict[str, Plain]:
         """What a configuration has at the paths that are searched; paths that it lacks are left out."""
-        tree = as_node(config.tree())
+        tree = as_node(_section(config.tree()))
         found: dict[str, Plain] = {}
         for entry in self.space:
             node = node_at(tree, entry.data_path)
@@ -158,10 +160,10 @@ class StudyConfig:
 
     def to_yaml(self) -> str:
         """A file that loads to the same study."""
-        search: dict[str, Plain] = {}
+        search: dict[Key, Plain] = {}
         for entry in self.space:
             domain = entry.domain
-            value: dict[int | str, Plain]
+            value: dict[Key, Plain]
             if isinstance(domain, Categorical):
                 value = {"categorical": domain.choices}
             else:
@@ -172,21 +174,20 @@ class StudyConfig:
                 if domain.step is not None and not domain.log:
                     value["step"] = domain.step
             if entry.when:
-                value["when"] = dict(entry.when)
-            search[entry.path] = dict(value)
+                value["when"] = _section(entry.when)
+            search[entry.path] = value
         objectives: tuple[Plain, ...] = tuple(
             {"metric": objective.metric, "direction": objective.direction} for objective in self.objectives
         )
-        return yaml_document(
-            {
-                **self.base.tree(),
-                "search": dict(search),
-                "objective": objectives,
-                "sampler": dict(self.sampler.tree()),
-                "pruner": dict(self.pruner.tree()),
-                "study": self.settings.model_dump(),
-            }
-        )
+        document: dict[str, Plain] = {
+            **self.base.tree(),
+            "search": search,
+            "objective": objectives,
+            "sampler": _section(self.sampler.tree()),
+            "pruner": _section(self.pruner.tree()),
+            "study": _section(self.settings.model_dump()),
+        }
+        return yaml_document(document)
 
 
 def is_study(source: str | Path) -> bool:
@@ -225,9 +226,9 @@ def parse_study(text: str, origin: str) -> StudyConfig:
 def _check(tree: Node, default_name: str) -> StudyConfig:
     assert isinstance(tree.value, Mapping)
     run_tree = Node({key: node for key, node in tree.value.items() if key not in STUDY_SECTIONS}, tree.origin)
-    defaults = {key: Node(section, Origin("default")) for key, section in _DEFAULTS.items()}
-    checker = Checker(Node({**defaults, **tree.value}, tree.origin), {**COMPONENTS, **_REGISTRIES})
-    base, problems = None, []
+    checker = Checker(Node({**_DEFAULTS, **tree.value}, tree.origin), {**COMPONENTS, **_REGISTRIES})
+    base: RunConfig | None = None
+    problems: list[str] = []
     try:
         base = check(run_tree, default_name, COMPONENTS)
     except ConfigError as error:
@@ -330,7 +331,7 @@ def _check_together(
         checker.report(
             ("pruner", "name"),
             f"{pruner.name} would never act: the only evaluation is the last (evaluate.every_epochs "
-            f"{base.evaluate.every_epochs:g}, train.epochs {base.train.epochs:g}); evaluate more often, or none",
+            f"{base.evaluate.every_epochs:g}, train.epochs {base.train.epochs:g}); use none",
         )
     if sampler.name in ONE_OBJECTIVE_ONLY and len(objectives) > 1:
         checker.report(("sampler", "name"), f"{sampler.name} knows one objective; use nsgaii or tpe")
@@ -360,6 +361,10 @@ def _check_corners(run_tree: Node, space: Space, default_name: str) -> None:
             problems += error.problems
     if problems:
         raise ConfigError(dict.fromkeys(problems))
+
+
+def _section(values: Mapping[str, Plain]) -> Plain:
+    return {key: value for key, value in values.items()}  # noqa: C416 (dict() would keep the type of its keys)
 
 
 def as_node(value: Plain, origin: Origin = COMMAND_LINE) -> Node:

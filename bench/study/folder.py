@@ -108,7 +108,14 @@ class StudyFolder:
         return self._config.run_config(values, f"trial {number}", name=name, runs=str(self._trial(number)))
 
     def tell_tracking(self, number: int, job: Job, state: str, *, run_id: str | None = None) -> None:
-        """What MLflow shows beside the run of a trial; `run_id` of the study where that is not in this folder."""
+        """What MLflow shows beside the run of a trial.
+
+        Args:
+            number: of the trial.
+            job: the trial.
+            state: Optuna's word for it.
+            run_id: of the study, where another machine delivers that.
+        """
         job.folder.mkdir(parents=True, exist_ok=True)
         tags = {"study": self._config.name, "trial_number": str(number), "trial_state": state}
         if run_id is not None:
@@ -121,7 +128,7 @@ class StudyFolder:
         write_json(self._trial(number) / "process.json", {"pid": pid, "process_start": process_start(pid)})
 
     def still_runs(self, number: int) -> bool:
-        """Whether the process of a trial whose parent is gone is still there; it is asked to end, then made to."""
+        """Whether the process of a trial without a parent is still there; it is asked to end, then made to."""
         try:
             known = json.loads((self._trial(number) / "process.json").read_text())
         except FileNotFoundError:

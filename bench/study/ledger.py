@@ -1,8 +1,8 @@
-"""The trials of a study: which one is next, how each ended, how many there are. All that asks and tells Optuna.
+"""The trials of a study: which one is next, how each ended, how many there are. Whatever asks and tells Optuna.
 
-N is kept by one rule, under the storage's guard: a trial begins only while finished + running < N. A trial that was
-interrupted (Ctrl-C, a dead process, a dead machine) waits under its own number and goes on from its checkpoint,
-so nothing is lost or doubled.
+N is kept by one rule, under the storage's guard: a trial begins only while finished + running < N. A trial that
+was interrupted (Ctrl-C, a dead process, a dead machine) waits under its own number and goes on from its
+checkpoint, so nothing is lost or doubled.
 """
 
 from __future__ import annotations

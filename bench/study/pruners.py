@@ -1,4 +1,4 @@
-"""Pruners by name: what ends a trial that will not win. Their options count evaluations, not optimiser steps."""
+"""Pruners by name: what ends a trial that will not win. Their options count evaluations, not steps."""
 
 from __future__ import annotations
 

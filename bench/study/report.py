@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -72,78 +74,82 @@ def importances(study: Study, config: StudyConfig) -> dict[str, dict[str, float]
             study,
             evaluator=optuna.importance.FanovaImportanceEvaluator(seed=config.settings.seed),
             params=varied,
-            target=lambda trial, index=index: trial.values[index],
+            target=partial(_value, index),
         )
     return found
+
+
+def _value(index: int, trial: FrozenTrial) -> float:
+    return float(trial.values[index])
 
 
 def _varies(trials: Sequence[FrozenTrial], path: str) -> bool:
     return len({trial.params[path] for trial in trials}) > 1
 
 
-def _write_figures(study: Study, config: StudyConfig, folder: Path) -> list[tuple[str, str]]:
-    """File name and caption of each figure."""
-    complete = [trial for trial in study.get_trials(deepcopy=False) if trial.state.name == "COMPLETE"]
+@dataclass(frozen=True)
+class _Figure:
+    name: str
+    caption: str
+    axes: Any  # of matplotlib: one, or an array of them
+
+
+def _write_figures(study: Study, config: StudyConfig, folder: Path) -> list[_Figure]:
     folder.mkdir(parents=True, exist_ok=True)
     for old in folder.glob("*.png"):
         old.unlink()
+    figures = []
+    for figure in _figures(study, config):
+        _save(folder / f"{figure.name}.png", figure.axes)
+        figures.append(figure)
+    return figures
+
+
+def _figures(study: Study, config: StudyConfig) -> Iterator[_Figure]:
+    complete = [trial for trial in study.get_trials(deepcopy=False) if trial.state.name == "COMPLETE"]
     if not complete:
-        return []
+        return
     from optuna.visualization import matplotlib as plots
 
-    made: list[tuple[str, str]] = []
+    metrics = [objective.metric for objective in config.objectives]
+    if len(metrics) == 2:
+        axes = plots.plot_pareto_front(study, target_names=metrics)
+        yield _Figure("pareto_front", "trials, and those that none beats in both figures", axes)
+    for index in range(len(metrics)):
+        yield from _figures_of(study, config, complete, index)
+    if len(metrics) == 1:
+        caption = f"{metrics[0]} at each evaluation of each trial"
+        yield _Figure("intermediate_values", caption, plots.plot_intermediate_values(study))
+    for metric, shares in importances(study, config).items():
+        caption = f"share of each setting in the variance of {metric}"
+        yield _Figure(f"importance{_tail(config, metric)}", caption, _bars(shares, metric))
 
-    def make(name: str, caption: str, plot: Callable[[], Any]) -> None:
-        _save(folder / f"{name}.png", plot())
-        made.append((f"{name}.png", caption))
 
-    if len(config.objectives) == 2:
-        names = [objective.metric for objective in config.objectives]
-        make(
-            "pareto_front",
-            "trials, and those that none beats in both figures",
-            lambda: plots.plot_pareto_front(study, target_names=names),
-        )
+def _figures_of(
+    study: Study, config: StudyConfig, complete: Sequence[FrozenTrial], index: int
+) -> Iterator[_Figure]:
+    """History, slices and parallel coordinates of one objective, over the settings that all trials have."""
+    from optuna.visualization import matplotlib as plots
+
+    metric = config.objectives[index].metric
+    tail = _tail(config, metric)
     shared = set.intersection(*(set(trial.params) for trial in complete))
     paths = [path for path in config.space.paths if path in shared]
-    for index, objective in enumerate(config.objectives):
-        tail = f"_{index}" if len(config.objectives) > 1 else ""
-        options: dict[str, Any] = {"target_name": objective.metric}
-        if len(config.objectives) > 1:
-            options["target"] = lambda trial, index=index: trial.values[index]
-        make(
-            f"history{tail}",
-            f"{objective.metric} by trial",
-            lambda options=options: plots.plot_optimization_history(study, **options),
-        )
-        if paths:
-            make(
-                f"slice{tail}",
-                f"{objective.metric} against each setting",
-                lambda options=options: plots.plot_slice(study, params=paths, **options),
-            )
-        if len(paths) > 1 and len(complete) > 1:
-            make(
-                f"parallel_coordinate{tail}",
-                "one line a trial",
-                lambda options=options: plots.plot_parallel_coordinate(study, params=paths, **options),
-            )
-    if len(config.objectives) == 1:
-        make(
-            "intermediate_values",
-            f"{config.objectives[0].metric} at each evaluation of each trial",
-            lambda: plots.plot_intermediate_values(study),
-        )
-    for metric, shares in importances(study, config).items():
-        name = (
-            f"importance_{list(importances(study, config)).index(metric)}"
-            if len(config.objectives) > 1
-            else "importance"
-        )
-        make(
-            name, f"share of each setting in the variance of {metric}", lambda s=shares, m=metric: _bars(s, m)
-        )
-    return made
+    options: dict[str, Any] = {"target_name": metric}
+    if len(config.objectives) > 1:
+        options["target"] = partial(_value, index)
+    history = plots.plot_optimization_history(study, **options)
+    yield _Figure(f"history{tail}", f"{metric} by trial", history)
+    if paths:
+        slices = plots.plot_slice(study, params=paths, **options)
+        yield _Figure(f"slice{tail}", f"{metric} against each setting", slices)
+    if len(paths) > 1 and len(complete) > 1:
+        parallel = plots.plot_parallel_coordinate(study, params=paths, **options)
+        yield _Figure(f"parallel_coordinate{tail}", "one line a trial", parallel)
+
+
+def _tail(config: StudyConfig, metric: str) -> str:
+    return f"-{metric.rpartition('/')[2]}" if len(config.objectives) > 1 else ""
 
 
 def _bars(shares: dict[str, float], metric: str) -> Any:
@@ -170,17 +176,16 @@ def _save(path: Path, axes: Any) -> None:
     pyplot.close(figure)
 
 
-def _page(study: Study, config: StudyConfig, figures: Sequence[tuple[str, str]]) -> str:
+def _page(study: Study, config: StudyConfig, figures: Sequence[_Figure]) -> str:
     trials = study.get_trials(deepcopy=False)
     counts = count(trials)
     best = best_trials(study)
     lines = [
         f"# Study {config.name}",
         "",
-        config.base.description or "",
-        "",
-        f"{counts.finished} of {config.settings.trials} trials finished: {counts.complete} complete, {counts.pruned} pruned; "
-        f"{counts.failed} failed. Sampler {config.sampler.name}, pruner {config.pruner.name}, "
+        *([config.base.description, ""] if config.base.description else []),
+        f"{counts.finished} of {config.settings.trials} trials finished: {counts.complete} complete, "
+        f"{counts.pruned} pruned; {counts.failed} failed. Sampler {config.sampler.name}, pruner {config.pruner.name}, "
         f"{' and '.join(map(str, config.objectives))}. Configuration {config.base.hash[:8]} with "
         f"loss {config.base.loss.name}.",
         "",
@@ -212,14 +217,14 @@ def _page(study: Study, config: StudyConfig, figures: Sequence[tuple[str, str]])
     shares = importances(study, config)
     if not shares:
         lines.append(
-            f"Not computed: that needs {_MIN_FOR_IMPORTANCE} complete trials whose settings and values differ."
+            f"Not computed: that needs {_MIN_FOR_IMPORTANCE} complete trials with different settings and values."
         )
     for metric, by_path in shares.items():
         rows = [[path, f"{share:.2f}"] for path, share in by_path.items()]
         lines += [*_table(["setting", f"share of the variance of {metric}"], rows), ""]
     lines += ["", "## Figures", ""]
-    for name, caption in figures:
-        lines += [f"![{caption}](figures/{name})", "", f"*{caption}*", ""]
+    for figure in figures:
+        lines += [f"![{figure.caption}](figures/{figure.name}.png)", "", f"*{figure.caption}*", ""]
     lines += ["## Trials", ""]
     header = [
         "trial",

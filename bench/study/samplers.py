@@ -1,8 +1,8 @@
-"""Samplers by name: what chooses the values of the next trial. Options that are left out are Optuna's defaults.
+"""Samplers by name: what chooses the values of the next trial. What is left out is as Optuna has it.
 
 A sampler is built anew for every trial, from the study's seed and the trial's number: a study that was killed and
-continued then asks as one that was not, and two processes on one study never propose the same by having
-the same seed. What a sampler has to remember (CMA-ES) it keeps in the study.
+continued then asks as one that was not, and two processes on one study do not propose the same by having the
+same seed. What a sampler has to remember (CMA-ES) it keeps in the study.
 """
 
 from __future__ import annotations
@@ -34,6 +34,7 @@ def tpe(
     """Tree-structured Parzen estimator: the usual choice; running trials count as bad ones meanwhile.
 
     Args:
+        seed: of this choice.
         startup_trials: trials at random before it begins.
         candidates: points drawn, of which the most promising is tried.
         multivariate: see options together, not each alone.
@@ -55,6 +56,7 @@ def cmaes(seed: int, *, startup_trials: PositiveInt = 1, sigma: Positive | None 
     """CMA-ES: numbers only, one objective; needs some hundred trials.
 
     Args:
+        seed: of this choice.
         startup_trials: trials at random before it begins.
         sigma: first width of its steps, where the range is 0 to 1; null: a sixth.
     """
@@ -70,6 +72,7 @@ def qmc(seed: int, *, sequence: Literal["sobol", "halton"] = "sobol", scramble: 
     """Quasi-random points that fill the space evenly; nothing is learnt from trials.
 
     Args:
+        seed: of this choice.
         sequence: of points.
         scramble: by the study's seed.
     """
@@ -81,8 +84,8 @@ def qmc(seed: int, *, sequence: Literal["sobol", "halton"] = "sobol", scramble: 
 @SAMPLERS.register
 def grid(seed: int) -> BaseSampler:
     """Every combination once, in an order drawn by the seed; a float needs a step."""
-    # The points wait in the study from its beginning (ledger.py): none is done twice or lost by a kill, as can
-    # happen to Optuna's GridSampler, which also cannot be used with ask and tell.
+    # The points wait in the study from its beginning (ledger.py): none is done twice, or lost by a kill. Optuna's
+    # GridSampler can do both, and raises outside of study.optimize.
     from optuna.samplers import RandomSampler
 
     return RandomSampler(seed=seed)
@@ -101,6 +104,7 @@ def nsgaii(seed: int, *, population: PositiveInt = 50) -> BaseSampler:
     """NSGA-II: a genetic algorithm for several objectives.
 
     Args:
+        seed: of this choice.
         population: trials a generation.
     """
     from optuna.samplers import NSGAIISampler
@@ -113,6 +117,7 @@ def gp(seed: int, *, startup_trials: PositiveInt = 10, deterministic: bool = Fal
     """Gaussian process: few, expensive trials.
 
     Args:
+        seed: of this choice.
         startup_trials: trials at random before it begins.
         deterministic: equal points give equal values, as on one CPU.
     """

@@ -10,7 +10,7 @@ from typing import TypeAlias
 from bench.config.check import Checker
 from bench.config.layers import data_path
 from bench.config.rules import listed, shown_value
-from bench.config.yaml_file import DataPath, Node, Origin, Plain, Scalar, plain
+from bench.config.yaml_file import DataPath, Key, Node, Origin, Plain, Scalar, plain
 from bench.config.yaml_text import yaml_inline
 from bench.errors import did_you_mean
 
@@ -238,7 +238,7 @@ def _entry(checker: Checker, path: str, node: Node) -> Entry | None:
     return Entry(path, domain, when, node.origin)
 
 
-def _domain(checker: Checker, at: DataPath, kind: str, options: Mapping[object, Plain]) -> Domain | None:
+def _domain(checker: Checker, at: DataPath, kind: str, options: Mapping[Key, Plain]) -> Domain | None:
     given = options[kind]
     log, step = options.get("log", False), options.get("step")
     if not isinstance(log, bool):
@@ -272,7 +272,7 @@ def _domain(checker: Checker, at: DataPath, kind: str, options: Mapping[object, 
 
 
 def _categorical(
-    checker: Checker, at: DataPath, given: Plain, options: Mapping[object, Plain]
+    checker: Checker, at: DataPath, given: Plain, options: Mapping[Key, Plain]
 ) -> Categorical | None:
     for option in ("log", "step"):
         if option in options:
@@ -297,7 +297,7 @@ def _categorical(
     return Categorical(tuple(choices))
 
 
-def _conditions(checker: Checker, at: DataPath, options: Mapping[object, Plain]) -> dict[str, Scalar]:
+def _conditions(checker: Checker, at: DataPath, options: Mapping[Key, Plain]) -> dict[str, Scalar]:
     when = options.get("when", {})
     if not isinstance(when, dict) or ("when" in options and not when):
         checker.report(
