@@ -128,7 +128,7 @@ class StudyFolder:
         write_json(self._trial(number) / "process.json", {"pid": pid, "process_start": process_start(pid)})
 
     def still_runs(self, number: int) -> bool:
-        """Whether the process of a trial without a parent is still there; it is asked to end, then made to."""
+        """Whether the process of an orphaned trial is still there; it is asked to end, then made to."""
         try:
             known = json.loads((self._trial(number) / "process.json").read_text())
         except FileNotFoundError:

@@ -1,6 +1,6 @@
-"""The trials of a study: which one is next, how each ended, how many there are. Whatever asks and tells Optuna.
+"""The trials of a study: which one is next, how each ended, how many there are.
 
-N is kept by one rule, under the storage's guard: a trial begins only while finished + running < N. A trial that
+N is kept by one rule, under the storage's guard: a trial begins only while finished + running < N. One that
 was interrupted (Ctrl-C, a dead process, a dead machine) waits under its own number and goes on from its
 checkpoint, so nothing is lost or doubled.
 """
@@ -265,15 +265,15 @@ class Ledger:
             if not study.get_trials(deepcopy=False) or self.config.sampler.name == "grid":
                 return  # a kill came between its first line and its definition
             raise UserError(
-                f"{place.shown}: holds a study '{self.config.name}' that 'bench study' did not make; set another "
-                "name=..."
+                f"{place.shown}: holds a study '{self.config.name}' that 'bench study' did not make; "
+                "set another name=..."
             )
         found = differences(json.loads(known), self.config.definition())
         if found:
             more = f" and {len(found) - 3} more" if len(found) > 3 else ""
             raise UserError(
-                f"{place.shown}: study '{self.config.name}' exists and is another one: {'; '.join(found[:3])}{more}; "
-                "set another name=..., or move its folder away"
+                f"{place.shown}: study '{self.config.name}' exists and is another one: "
+                f"{'; '.join(found[:3])}{more}; set another name=..., or move its folder away"
             )
 
     def _enqueue_grid(self) -> None:
@@ -292,7 +292,7 @@ class Ledger:
         return SAMPLERS.build(name, {"seed": seed}, self.config.sampler.options)
 
     def _take_back(self) -> None:
-        """Trials that say RUNNING and whose process or machine is gone wait again, or have failed too often."""
+        """Trials that say RUNNING, but whose process or machine is gone, wait again (or have failed)."""
         stale: Sequence[int] = ()
         if self.place.is_shared:
             stale = self.place.storage._get_stale_trial_ids(self.study._study_id)  # type: ignore[attr-defined]

@@ -1,4 +1,4 @@
-"""What can be known of every trial before the first one starts: that it can be built, and how much it costs."""
+"""What can be known of the trials before the first one starts: that they can be built, what they cost."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Cost:
 
 
 def preflight(config: StudyConfig) -> Cost:
-    """Build the study's own configuration once. Draws the data, too, which the trials would otherwise wait for.
+    """Build the study's own configuration once; draws the data, which the trials would else wait for.
 
     Raises:
         UserError: it cannot be built, or the pruner could never act.
@@ -38,8 +38,8 @@ def preflight(config: StudyConfig) -> Cost:
     evaluations = sum(length.evaluates_after(step) for step in range(1, length.total_steps + 1))
     if config.pruner.name != "none" and evaluations < 2:
         raise UserError(
-            f"pruner.name: {config.pruner.name} would never act: {length.total_steps} steps have one evaluation, "
-            "the last; lower evaluate.every_epochs, or use none"
+            f"pruner.name: {config.pruner.name} would never act: {length.total_steps} steps have one "
+            "evaluation, the last; lower evaluate.every_epochs, or use none"
         )
     return Cost(length.total_steps * learner.source.size, evaluations)
 
