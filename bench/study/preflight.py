@@ -45,7 +45,7 @@ def preflight(config: StudyConfig) -> Cost:
 
 
 def refuse_unequal_budgets(studies: Sequence[tuple[StudyConfig, Cost]]) -> None:
-    """See that a comparison of studies is fair: as many trials, as many images a trial, one pruner, one sampler.
+    """See that a comparison of studies is fair: equal trials, images a trial, pruner, sampler and so on.
 
     Raises:
         UserError: says what differs, or which search would change the budget.
@@ -54,8 +54,8 @@ def refuse_unequal_budgets(studies: Sequence[tuple[StudyConfig, Cost]]) -> None:
         for entry in config.space:
             if entry.path.partition(".")[0] in ("train", "batch"):
                 raise UserError(
-                    f"--equal-budget: {config.name} searches {entry.path} ({entry.origin}), which changes the "
-                    "images a trial; leave it out"
+                    f"--equal-budget: {config.name} searches {entry.path} ({entry.origin}), which changes "
+                    "the images a trial; leave it out"
                 )
     for what, values in (
         ("trials", [str(config.settings.trials) for config, _ in studies]),

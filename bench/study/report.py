@@ -57,8 +57,7 @@ def best_tags(study: Study, config: StudyConfig) -> dict[str, str]:
 def importances(study: Study, config: StudyConfig) -> dict[str, dict[str, float]]:
     """Objective -> path -> share of the objective's variance, largest first; empty where trials are too few.
 
-    fANOVA over complete trials (Hutter et al., ICML 2014). Of conditional paths only those are compared that all
-    trials have.
+    fANOVA over complete trials (Hutter et al., ICML 2014), of the paths that all of them have.
     """
     import optuna
 
@@ -185,12 +184,12 @@ def _page(study: Study, config: StudyConfig, figures: Sequence[_Figure]) -> str:
         "",
         *([config.base.description, ""] if config.base.description else []),
         f"{counts.finished} of {config.settings.trials} trials finished: {counts.complete} complete, "
-        f"{counts.pruned} pruned; {counts.failed} failed. Sampler {config.sampler.name}, pruner {config.pruner.name}, "
-        f"{' and '.join(map(str, config.objectives))}. Configuration {config.base.hash[:8]} with "
-        f"loss {config.base.loss.name}.",
+        f"{counts.pruned} pruned; {counts.failed} failed. Sampler {config.sampler.name}, "
+        f"pruner {config.pruner.name}, {' and '.join(map(str, config.objectives))}. "
+        f"Configuration {config.base.hash[:8]} with loss {config.base.loss.name}.",
         "",
-        "Every figure here is of the validation people. A search picks the luckiest of many trials, so the best "
-        "value is too good: the test, over several seeds, says what the winner is worth "
+        "Every figure here is of the validation people. A search picks the luckiest of many trials, so the "
+        "best value is too good: the test, over several seeds, says what the winner is worth "
         f"(`bench study best {config.name} > best.yaml`, then `bench run best.yaml --seeds 3`).",
         "",
         "## Searched",
@@ -216,9 +215,7 @@ def _page(study: Study, config: StudyConfig, figures: Sequence[_Figure]) -> str:
     lines += ["", "## Importance", ""]
     shares = importances(study, config)
     if not shares:
-        lines.append(
-            f"Not computed: that needs {_MIN_FOR_IMPORTANCE} complete trials with different settings and values."
-        )
+        lines.append(f"Not computed: that needs {_MIN_FOR_IMPORTANCE} complete trials that differ.")
     for metric, by_path in shares.items():
         rows = [[path, f"{share:.2f}"] for path, share in by_path.items()]
         lines += [*_table(["setting", f"share of the variance of {metric}"], rows), ""]

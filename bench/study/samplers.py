@@ -1,8 +1,8 @@
 """Samplers by name: what chooses the values of the next trial. What is left out is as Optuna has it.
 
-A sampler is built anew for every trial, from the study's seed and the trial's number: a study that was killed and
-continued then asks as one that was not, and two processes on one study do not propose the same by having the
-same seed. What a sampler has to remember (CMA-ES) it keeps in the study.
+A sampler is built anew for every trial, from the study's seed and the trial's number: a study that was killed
+and continued then asks as one that was not, and two processes on one study do not propose the same by having
+the same seed. What a sampler has to remember (CMA-ES) it keeps in the study.
 """
 
 from __future__ import annotations
@@ -84,8 +84,8 @@ def qmc(seed: int, *, sequence: Literal["sobol", "halton"] = "sobol", scramble: 
 @SAMPLERS.register
 def grid(seed: int) -> BaseSampler:
     """Every combination once, in an order drawn by the seed; a float needs a step."""
-    # The points wait in the study from its beginning (ledger.py): none is done twice, or lost by a kill. Optuna's
-    # GridSampler can do both, and raises outside of study.optimize.
+    # The points wait in the study from its beginning (ledger.py): none is done twice, or lost by a kill.
+    # Optuna's GridSampler can do both, and raises outside of study.optimize.
     from optuna.samplers import RandomSampler
 
     return RandomSampler(seed=seed)

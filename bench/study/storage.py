@@ -1,8 +1,8 @@
 """Where a study is kept: a journal in its folder, or PostgreSQL, which several machines share.
 
 The journal is Optuna's own, so that the `optuna` command and its dashboard open it. What Optuna leaves to its
-users is done here, before it is opened: a line that a kill has torn makes every later open fail, and a lock that
-a killed process has left is waited for in vain.
+users is done here, before it is opened: a line that a kill has torn makes every later open fail, and a lock
+that a killed process has left is waited for in vain.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ _CONNECT_TIMEOUT_S = 5
 
 
 def quiet_optuna() -> None:
-    """No chatter of Optuna's; for good, because switching filters back and forth would race between threads."""
+    """No chatter of Optuna's; for good, because switching filters to and fro would race between threads."""
     import optuna
     from optuna.exceptions import ExperimentalWarning
 
@@ -99,8 +99,8 @@ def journal_lock(folder: Path) -> Iterator[None]:
         lock.acquire(timeout=0)
     except Timeout:
         raise UserError(
-            f"{folder}: {_holder(holder)} is running this study; wait for it or stop it (several machines, or "
-            "several commands at once, need --storage postgresql+psycopg://...)"
+            f"{folder}: {_holder(holder)} is running this study; wait for it or stop it (several machines, "
+            "or several commands at once, need --storage postgresql+psycopg://...)"
         ) from None
     except OSError as error:
         raise UserError(f"{folder}: cannot be written ({error.strerror}); set runtime.runs") from None
@@ -141,7 +141,7 @@ def _journal(path: Path, report: Callable[[str], None]) -> Place:
     from optuna.storages import JournalStorage
     from optuna.storages.journal import JournalFileBackend, JournalFileSymlinkLock
 
-    # Absolute: Optuna's lock is a symbolic link to this path, and it looks for the age of what the link leads to.
+    # Absolute: Optuna's lock is a symbolic link to this path, and it asks for the age of what that leads to.
     absolute = str(path.absolute())
     drop_left_lock(path, report)
     repair_journal(path, report)
@@ -152,8 +152,8 @@ def _journal(path: Path, report: Callable[[str], None]) -> Place:
 def drop_left_lock(path: Path, report: Callable[[str], None]) -> None:
     """Remove Optuna's lock of a journal when the process that took it is gone.
 
-    The caller holds the study's own lock, so a lock that stays as it is for a second is nobody's: Optuna holds it
-    for one write.
+    The caller holds the study's own lock, so a lock that stays as it is for a second is nobody's: Optuna
+    holds it for one write.
     """
     lock = path.with_name(path.name + ".lock")
     before = _changed_ns(lock)
@@ -289,8 +289,8 @@ def patiently(
         except storage_failures() as error:
             if time.monotonic() > deadline:
                 raise BenchError(
-                    f"{shown}: no answer for {_PATIENCE_S:g} s ({type(error).__name__}); when it is back, the "
-                    "same command continues the study"
+                    f"{shown}: no answer for {_PATIENCE_S:g} s ({type(error).__name__}); when it is back, "
+                    "the same command continues the study"
                 ) from None
             if not said:
                 report(f"{shown}: does not answer; waiting for it")
