@@ -127,13 +127,13 @@ def _figures(study: Study, config: StudyConfig) -> Iterator[_Figure]:
 def _figures_of(
     study: Study, config: StudyConfig, complete: Sequence[FrozenTrial], index: int
 ) -> Iterator[_Figure]:
-    """History, slices and parallel coordinates of one objective, over the settings that all trials have."""
+    """History, slices and parallel coordinates of one objective, over settings that all have and vary."""
     from optuna.visualization import matplotlib as plots
 
     metric = config.objectives[index].metric
     tail = _tail(config, metric)
     shared = set.intersection(*(set(trial.params) for trial in complete))
-    paths = [path for path in config.space.paths if path in shared]
+    paths = [path for path in config.space.paths if path in shared and _varies(complete, path)]
     options: dict[str, Any] = {"target_name": metric}
     if len(config.objectives) > 1:
         options["target"] = partial(_value, index)
@@ -142,7 +142,7 @@ def _figures_of(
     if paths:
         slices = plots.plot_slice(study, params=paths, **options)
         yield _Figure(f"slice{tail}", f"{metric} against each setting", slices)
-    if len(paths) > 1 and len(complete) > 1:
+    if len(paths) > 1:
         parallel = plots.plot_parallel_coordinate(study, params=paths, **options)
         yield _Figure(f"parallel_coordinate{tail}", "one line a trial", parallel)
 

@@ -140,7 +140,7 @@ tracking: {enabled: false}
     )
     result = bench_command("study", "bad.yaml")
     assert result.code == 1
-    assert "2 trials in a row have failed, the last one: batch: " in result.err
+    assert "2 trials in a row have failed, the last one: batch.size: " in result.err
     assert "the same command continues the study" in result.err
 
 
