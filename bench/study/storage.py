@@ -35,7 +35,7 @@ _CONNECT_TIMEOUT_S = 5
 
 
 def quiet_optuna() -> None:
-    """No chatter of Optuna's; for good, because switching filters to and fro would race between threads."""
+    """No chatter of Optuna's; for good, because switching filters would race between threads."""
     import optuna
     from optuna.exceptions import ExperimentalWarning
 

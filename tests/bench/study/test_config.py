@@ -84,7 +84,7 @@ search:
     [
         ("loss.factor: 0.1", "must be a range, such as {float: [0.05, 1.0]}, {int: [8, 64]} or "
          "{categorical: [a, b]}, got 0.1"),
-        ("loss.factor: {flaot: [0, 1]}", "unknown key; did you mean 'float'?"),
+        ("loss.factor: {flotat: [0, 1]}", "unknown key; did you mean 'float'?"),
         ("loss.factor: {float: [0.1]}", "must be [low, high], two finite numbers, got [0.1]"),
         ("loss.factor: {float: [0.2, 0.1]}", "low must be below high, got [0.2, 0.1]"),
         ("loss.factor: {float: [0, 1], log: true}",
@@ -98,8 +98,8 @@ search:
          "means nothing to categorical values; leave it out"),
         ("loss.factor: {float: [0.1, 1], int: [1, 2]}",
          "must have one of float, int, categorical; got float and int"),
-        ("loss.factor: {float: [0.1, 1], when: {loss.nam: center}}",
-         "'loss.nam' is not searched, so it cannot be a condition; did you mean 'loss.factor'?"),
+        ("loss.factor: {float: [0.1, 1], when: {loss.nme: center}}",
+         "'loss.nme' is not searched, so it cannot be a condition; did you mean 'loss.factor'?"),
         ("seed: {int: [0, 9]}", "cannot be searched: seed is luck, which a search must not tune; compare "
          "the winner over several seeds instead"),
         ("data.seed: {int: [0, 9]}", "cannot be searched: data decides what is learnt and measured, which "
@@ -124,8 +124,8 @@ SEARCH = "search: {loss.factor: {float: [0.001, 0.1]}}"
         (f"{SEARCH}\nobjective: {{metric: rendered/accuracy}}",
          "bad.yaml:3: objective.metric: must be one of validation/*, got 'rendered/accuracy': the test is "
          "read once, at the end, and steers nothing; did you mean 'validation/accuracy'?"),
-        (f"{SEARCH}\nobjective: {{metric: validation/acuracy}}",
-         "bad.yaml:3: objective.metric: no run logs 'validation/acuracy'; did you mean "
+        (f"{SEARCH}\nobjective: {{metric: validation/accuracyy}}",
+         "bad.yaml:3: objective.metric: no run logs 'validation/accuracyy'; did you mean "
          "'validation/accuracy'?"),
         (f"{SEARCH}\nobjective: {{metric: validation/eer, direction: maximize}}",
          "bad.yaml:3: objective.direction: must be minimize: of validation/eer that is better"),
