@@ -83,6 +83,42 @@ def pack(source: Path, target: Path, size: int, form: Literal["pixels", "parquet
 
 
 @data.command()
+@click.argument("name", type=click.Choice(["lfw"]))
+@click.option(
+    "--to",
+    "folder",
+    type=click.Path(path_type=Path),
+    default=None,
+    help="Folder for the images and pairs.txt [default: lfw in the cache].",
+)
+@click.option(
+    "--funneled", is_flag=True, help="The images that were aligned by funneling, not the originals."
+)
+def fetch(name: str, folder: Path | None, funneled: bool) -> None:
+    """Download a test set from the mirror that scikit-learn maintains; interrupted, it goes on next time."""
+    from bench.cli.board import open_board
+    from bench.data.fetch import fetch_lfw
+    from bench.data.location import cache_folder
+
+    with open_board():
+        tar, pairs = fetch_lfw(folder or cache_folder() / name, funneled=funneled)
+    click.echo(f"{tar}: LFW's images")
+    click.echo(f"{pairs}: its 6,000 pairs")
+    click.echo(f"in a configuration: data: {{..., protocol: {{name: lfw, root: {tar}}}}}")
+
+
+@data.command("list")
+def list_() -> None:
+    """Say of the field's data sets how large they are, on what terms, whom to ask, what prepares them."""
+    from bench.data.known import KNOWN_SETS
+
+    for known in KNOWN_SETS:
+        click.echo(f"{known.name} ({known.use})")
+        for field in ("size", "terms", "source", "prepare"):
+            click.echo(f"  {field:<8} {getattr(known, field)}")
+
+
+@data.command()
 @click.argument("target", type=click.Path(path_type=Path))
 def verify(target: Path) -> None:
     """Read the pack TARGET to its last byte, and name what does not match its checksums."""

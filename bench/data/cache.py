@@ -126,7 +126,7 @@ def _build(
     temporary = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}-"))
     try:
         remembered = build(temporary)
-        files = {path.name: _fingerprint(path) for path in sorted(temporary.iterdir())}
+        files = {path.name: file_fingerprint(path) for path in sorted(temporary.iterdir())}
         manifest = {"parameters": parameters, "files": files, **remembered}
         (temporary / MANIFEST).write_text(json.dumps(manifest, indent=2) + "\n")
         for path in temporary.iterdir():
@@ -158,7 +158,7 @@ def _problem(folder: Path, parameters: dict[str, Any] | None = None) -> str | No
             return f"{name} is missing"
         if path.stat().st_size != expected.get("bytes"):
             return f"{name} has {path.stat().st_size} bytes instead of {expected.get('bytes')}"
-        if _fingerprint(path) != expected:
+        if file_fingerprint(path) != expected:
             return f"{name} does not match its checksum"
     return None
 
@@ -168,7 +168,7 @@ def _read_manifest(folder: Path) -> dict[str, Any]:
     return manifest
 
 
-def _fingerprint(path: Path) -> dict[str, Any]:
+def file_fingerprint(path: Path) -> dict[str, Any]:
     """Size, and a digest of blocks spread evenly over the file (small files: of all of it)."""
     size = path.stat().st_size
     digest = hashlib.sha256()
