@@ -7,7 +7,16 @@ from pathlib import Path
 
 from bench.data.cache import MANIFEST, read_made
 from bench.data.encoded import file_digest, open_encoded, part_name
-from bench.data.pack import CHECKED_BLOCK, IMAGES, Pack, PackManifest, block_digests, labels_digest, open_pack
+from bench.data.pack import (
+    CHECKED_BLOCK,
+    IMAGES,
+    PACK_VERSION,
+    Pack,
+    PackManifest,
+    block_digests,
+    labels_digest,
+    open_pack,
+)
 from bench.errors import UserError
 
 
@@ -52,11 +61,14 @@ def read_manifest(path: Path, option: str) -> PackManifest:
     """
     prefix = f"{option}: " if option else ""
     try:
-        return PackManifest.from_json(read_made(path))
+        manifest = PackManifest.from_json(read_made(path))
     except UserError as error:
         raise UserError(f"{prefix}{error}") from error
     except (KeyError, TypeError):
-        raise UserError(f"{prefix}{path}: {MANIFEST} is of another version; pack it anew") from None
+        manifest = None
+    if manifest is None or manifest.version != PACK_VERSION:
+        raise UserError(f"{prefix}{path}: {MANIFEST} is of another version; pack it anew")
+    return manifest
 
 
 def corrupt_parts(path: Path, manifest: PackManifest) -> Iterator[str]:
@@ -74,4 +86,4 @@ def corrupt_parts(path: Path, manifest: PackManifest) -> Iterator[str]:
         if found != expected:
             stop = min(start + CHECKED_BLOCK, len(pack.labels)) - 1
             first, last = (pack.identities[pack.labels[row]] for row in (start, stop))
-            yield (f"{IMAGES}: images {start:,} to {stop:,} ({first} to {last}) do not match their checksum")
+            yield f"{IMAGES}: images {start:,} to {stop:,} ({first} to {last}) do not match their checksum"

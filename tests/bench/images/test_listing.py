@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bench.errors import UserError
+from bench.errors import BenchError, UserError
 from bench.images import decode_all, list_folder, list_tar
 from bench.images.folders import folder_fingerprint
 
@@ -168,3 +168,16 @@ def test_a_file_that_shrank_after_it_was_listed_is_unreadable(tmp_path: Path) ->
     assert [failure[1] for failure in part.failures] == 2 * [
         f"cannot be read: {tar} ends in the middle of it"
     ]
+
+
+class Deadly:
+    """Ends the process that unpickles it."""
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return os._exit, (9,)
+
+
+def test_a_decoding_process_that_dies_is_one_line() -> None:
+    with pytest.raises(BenchError) as caught:
+        list(decode_all(Deadly(), 1000, 16, workers=2))  # type: ignore[arg-type]
+    assert str(caught.value) == "a process that decodes images was killed; is there memory enough?"
