@@ -5,6 +5,7 @@ from bench.data.batches import BATCHES, Batch, BatchSource, Embed
 from bench.data.faces import Data, FaceSet, Images, PairProtocol
 from bench.data.folder import folder
 from bench.data.location import cache_folder
+from bench.data.packed import packed
 from bench.data.preprocess import Preprocess, Standardization, standardize
 from bench.data.rendered import rendered
 from bench.data.super_batch import SuperBatch
@@ -12,6 +13,7 @@ from losses.registry import Registry
 
 DATASETS: Registry[Data] = Registry("data set")
 DATASETS.register(folder)
+DATASETS.register(packed)
 DATASETS.register(rendered)
 
 __all__ = [

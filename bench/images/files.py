@@ -32,6 +32,10 @@ class Blobs(Protocol):
         """Some of them, in that order."""
         ...
 
+    def num_bytes(self) -> int:
+        """Of all of them, about."""
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class PathBlobs:
@@ -47,6 +51,10 @@ class PathBlobs:
     def take(self, rows: NDArray[np.int64]) -> PathBlobs:
         """Some of them."""
         return PathBlobs(self.root, tuple(self.paths[row] for row in rows))
+
+    def num_bytes(self) -> int:
+        """What the file system says."""
+        return sum((self.root / path).stat().st_size for path in self.paths)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -75,6 +83,10 @@ class SpanBlobs:
     def take(self, rows: NDArray[np.int64]) -> SpanBlobs:
         """Some of them."""
         return SpanBlobs(self.file, self.starts[rows], self.lengths[rows])
+
+    def num_bytes(self) -> int:
+        """All pieces."""
+        return int(self.lengths.sum())
 
 
 @dataclass(frozen=True, slots=True, eq=False)

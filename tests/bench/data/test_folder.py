@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from bench.data import Data
-from bench.data.asked import ProtocolOptions
 from bench.data.folder import folder
+from bench.data.protocols import ProtocolOptions
 from bench.data.split import Validation
 from bench.errors import UserError
 from bench.images import decode_image
