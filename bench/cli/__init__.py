@@ -8,6 +8,7 @@ import sys
 
 import click
 
+from bench.cli.align import align
 from bench.cli.check import check, schema
 from bench.cli.data import data
 from bench.cli.listing import list_
@@ -29,7 +30,7 @@ def bench() -> None:
     """
 
 
-for _command in (run, check, schema, list_, data, track):
+for _command in (run, check, schema, list_, data, align, track):
     bench.add_command(_command)
 
 
