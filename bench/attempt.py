@@ -204,6 +204,7 @@ class Attempt:
             seed=self._config.seed,
             data_name=self._data.name,
             data_checksum=self._data.checksum,
+            data_audit=self._data.audit,
             state=state,
             error=error,
             started_at=self._state.started_at,

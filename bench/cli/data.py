@@ -6,10 +6,15 @@ from pathlib import Path
 
 import click
 
+from bench.cli.audit import audit
+
 
 @click.group()
 def data() -> None:
     """Look at data sets."""
+
+
+data.add_command(audit)
 
 
 @data.command()

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from bench.results import DataAudit
+
 
 @dataclass(frozen=True, eq=False)
 class FaceSet:
@@ -68,6 +70,8 @@ class Data:
         tests: read once, at the end.
         checksum: hex digest of all images, labels and pairs; part of a run's identity.
         size_px: height and width of the images.
+        audit: verdict of `bench data audit` (`bench.data.audit.audit_verdict`), for the record; None where
+            training and test were never compared.
     """
 
     name: str
@@ -76,3 +80,4 @@ class Data:
     tests: tuple[PairProtocol, ...]
     checksum: str
     size_px: int
+    audit: DataAudit | None = None
