@@ -34,8 +34,8 @@ _SHOWN = 10
 )
 @click.option(
     "--bits",
-    type=click.IntRange(0, 15),
-    default=15,
+    type=click.IntRange(0, 31),
+    default=31,
     show_default=True,
     help="Of 256 in the hash: one picture.",
 )

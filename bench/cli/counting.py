@@ -55,7 +55,7 @@ class _Lines:
         self._said_at = now
         minutes, seconds = divmod(round((total - done) / per_s), 60)
         click.echo(
-            f"{self._title}: {done:,}/{total:,} {self._unit}, {per_s:,.0f} {self._unit}/s, {news}, "
-            f"{minutes}:{seconds:02d} left",
+            f"{self._title}: {done:,}/{total:,} {self._unit}, {per_s:,.0f} {self._unit}/s, "
+            f"{news + ', ' if news else ''}{minutes}:{seconds:02d} left",
             err=True,
         )

@@ -1,7 +1,10 @@
 """Which pictures are nearly the same: a perceptual hash of 256 bits, and a search that skips most pairs.
 
-The hash keeps which of a picture's lowest frequencies are above their median. Another size, another compression,
-a little more light change a few bits; another crop changes very many, which is what embeddings are for.
+The hash keeps which of a picture's lowest frequencies lie above their median. Measured on every fourth
+picture of LFW (128 px): JPEG quality 40 changes at most 10 bits, half the size 4, a fifth more light 34 (99 %:
+18), one pixel less on every side 28; with two pixels less it is over 31 for half of them, and the nearest of
+every fourth picture of CelebA is 58 bits away. So 31 bits tell one picture from two. Other crops are what
+embeddings are for.
 """
 
 from __future__ import annotations
@@ -18,8 +21,9 @@ Hashes = NDArray[np.uint8]
 _SIDE, _KEPT = 64, 16
 BYTES = _KEPT * _KEPT // 8
 _BANDS = BYTES // 2
-# Sixteen bands of sixteen bits: where fewer bits differ than there are bands, one band is equal.
-MAX_BITS = _BANDS - 1
+# Sixteen bands of sixteen bits: where fewer than 32 bits differ, one band differs in one bit or none.
+MAX_BITS = 2 * _BANDS - 1
+_PROBES = (0, *(1 << bit for bit in range(16)))
 # Candidate pairs looked at together: 64 MB of bytes to compare.
 _BLOCK = 1_000_000
 # A standard deviation of one grey level: such a picture is empty, and like every other empty one.
@@ -48,8 +52,8 @@ def differing_bits(left: Hashes, right: Hashes) -> NDArray[np.uint16]:
 def near_duplicates(train: Hashes, test: Hashes, *, max_bits: int = MAX_BITS) -> NDArray[np.int64]:
     """All pairs of rows that differ in at most max_bits bits.
 
-    Only rows that agree in one of the sixteen bands are compared: with N and M rows about N M / 4096 pairs
-    where bits are independent, a few times more with faces, whose coarse features are alike.
+    Only rows that agree in one of the sixteen bands, but for one bit, are compared: 2 % of all pairs with
+    faces, whose coarse features are alike.
 
     Args:
         train: (N, 32).
@@ -63,10 +67,14 @@ def near_duplicates(train: Hashes, test: Hashes, *, max_bits: int = MAX_BITS) ->
         raise ValueError(f"`0 <= max_bits <= {MAX_BITS}` must hold, but got {max_bits}")
     found = [np.empty((0, 3), np.int64)]
     for band in range(_BANDS):
-        for left, right in _agreeing(_band(train, band), _band(test, band)):
-            bits = differing_bits(train[left], test[right])
-            near = bits <= max_bits
-            found.append(np.column_stack([left[near], right[near], bits[near]]))
+        ours, theirs = _band(train, band), _band(test, band)
+        order = np.argsort(theirs, kind="stable")
+        for probe in _PROBES:
+            for left, place in _agreeing(ours ^ np.uint16(probe), theirs[order]):
+                right = order[place]
+                bits = differing_bits(train[left], test[right])
+                near = bits <= max_bits
+                found.append(np.column_stack([left[near], right[near], bits[near]]))
     # a pair may agree in several bands
     pairs = np.unique(np.concatenate(found), axis=0)
     return pairs[np.lexsort((pairs[:, 0], pairs[:, 1]))]
@@ -79,11 +87,9 @@ def _band(hashes: Hashes, band: int) -> NDArray[np.uint16]:
 def _agreeing(
     train: NDArray[np.uint16], test: NDArray[np.uint16]
 ) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64]]]:
-    """Rows (of train, of test) with equal values, about _BLOCK pairs at a time."""
-    order = np.argsort(test, kind="stable")
-    ordered = test[order]
-    start = np.searchsorted(ordered, train, "left")
-    count = np.searchsorted(ordered, train, "right") - start
+    """Rows of train and places in the sorted test with equal values, at most _BLOCK pairs at a time."""
+    start = np.searchsorted(test, train, "left")
+    count = np.searchsorted(test, train, "right") - start
     ends = np.cumsum(count)
     row = 0
     while row < len(train):
@@ -92,7 +98,7 @@ def _agreeing(
         counts = count[row:stop]
         left = np.repeat(np.arange(row, stop), counts)
         within = np.arange(len(left)) - np.repeat(np.cumsum(counts) - counts, counts)
-        right = order[np.repeat(start[row:stop], counts) + within]
+        right = np.repeat(start[row:stop], counts) + within
         for part in range(0, len(left), _BLOCK):
             yield left[part : part + _BLOCK], right[part : part + _BLOCK]
         row = stop
