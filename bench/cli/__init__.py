@@ -48,5 +48,5 @@ def main() -> None:
         click.echo(str(error), err=True)
         sys.exit(error.exit_code)
     except Killed as error:
-        click.echo(f"stopped by {error}; continue with --resume", err=True)
+        click.echo(f"stopped by {error}; {error.remedy}", err=True)
         sys.exit(143 if error.signal_name == "SIGTERM" else 130)

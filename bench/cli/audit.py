@@ -70,9 +70,9 @@ def audit(
     model = None if trained is None else _model(trained, distance)
     with open_counting("audit", "pictures") as progress:
         found = compare(train, test, only=only, model=model, max_bits=bits, progress=progress)
-    write_audit(target, found.file)
     if png is not None:
         save_histogram(png, {train.name: found.train, test.name: found.test})
+    write_audit(target, found.file)
     for line in _lines(train, test, found):
         click.echo(line)
     click.echo(f"written: {target}" + (f", {png}" if png is not None else ""))

@@ -20,7 +20,7 @@ from bench.data.align.report import write_report, write_sheet
 from bench.data.align.settings import AlignSettings, settle
 from bench.data.align.source import Entry, Source, survey
 from bench.data.align.workers import FULL_DISK, DiskFullError, Plan, outcomes
-from bench.errors import BenchError, UserError
+from bench.errors import BenchError, Killed, UserError
 from bench.interrupts import Interrupts
 from bench.progress import Counting, Uncounted
 
@@ -93,6 +93,7 @@ def align(
     source = survey(path) if landmarks is None else _survey_with(landmarks, path)
     settle(folder, settings)
     with ExitStack() as stack:
+        stack.enter_context(_remedy_told())
         stack.enter_context(_alone(folder / f".align{shard.suffix}.lock"))
         stack.enter_context(_full_disk_said(folder))
         journal = stack.enter_context(Journal(folder / f".align{shard.suffix}.sqlite"))
@@ -214,6 +215,14 @@ def _survey_with(landmarks: Landmarks, path: Path) -> Source:
             f"{landmarks.path}: names no picture of {path}; it says {landmarks.first!r}, the source {first!r}"
         )
     return source
+
+
+@contextlib.contextmanager
+def _remedy_told() -> Iterator[None]:
+    try:
+        yield
+    except Killed as error:
+        raise Killed(error.signal_name, "the same command goes on from there") from None
 
 
 @contextlib.contextmanager

@@ -1,10 +1,10 @@
 """Which pictures are nearly the same: a perceptual hash of 256 bits, and a search that skips most pairs.
 
 The hash keeps which of a picture's lowest frequencies lie above their median. Measured on every fourth
-picture of LFW (128 px): JPEG quality 40 changes at most 10 bits, half the size 4, a fifth more light 34 (99 %:
-18), one pixel less on every side 28; with two pixels less it is over 31 for half of them, and the nearest of
-every fourth picture of CelebA is 58 bits away. So 31 bits tell one picture from two. Other crops are what
-embeddings are for.
+picture of LFW (128 px): JPEG quality 40 changes at most 10 bits, half the size 4, a fifth more light 34 (99 %
+below 18), one pixel less on every side 28; with two pixels less it is over 31 for half of them, and the
+nearest of every fourth picture of CelebA is 58 bits away. So 31 bits tell one picture from two. Other crops
+are what embeddings are for.
 """
 
 from __future__ import annotations
