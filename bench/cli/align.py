@@ -177,7 +177,11 @@ def _devices(device: str, workers: int | None) -> list[str]:
 
     from bench.device import choose_device, usable_cpus
 
-    chosen = choose_device(device)
+    try:
+        chosen = choose_device(device)
+    except UserError as error:
+        said = str(error).replace("runtime.device=", "--device ").replace("runtime.device", "--device")
+        raise UserError(said) from None
     if chosen.type != "cuda":
         return [str(chosen)] * (workers or usable_cpus())
     gpus = (

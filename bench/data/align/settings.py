@@ -68,9 +68,13 @@ def settle(folder: Path, settings: AlignSettings) -> None:
     """
     before = read_alignment(folder)
     if before is None:
-        if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        if folder.exists() and (not folder.is_dir() or _holds_files(folder)):
             raise UserError(f"{folder}: holds other files; name a new or an empty folder")
-        write_json(folder / ALIGNMENT, settings.model_dump())
+        try:
+            write_json(folder / ALIGNMENT, settings.model_dump())
+        except OSError as error:
+            reason = (error.strerror or str(error)).lower()
+            raise UserError(f"{folder}: cannot be written ({reason}); name another folder") from error
         return
     old, new = before.model_dump(), settings.model_dump()
     different = [f"{key} {old[key]!r}, not {new[key]!r}" for key in new if old[key] != new[key]]
@@ -78,3 +82,8 @@ def settle(folder: Path, settings: AlignSettings) -> None:
         raise UserError(
             f"{folder}: was aligned with {'; '.join(different)}; give the same options or another folder"
         )
+
+
+def _holds_files(folder: Path) -> bool:
+    """Hidden ones aside: another part of the same alignment may be starting this moment."""
+    return any(not path.name.startswith(".") for path in folder.iterdir())

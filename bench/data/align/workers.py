@@ -13,6 +13,8 @@ from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 
+import torch
+
 from bench.data.align.image import Detect, Outcome, Task, align_image
 from bench.data.align.settings import AlignSettings
 from bench.errors import BenchError
@@ -69,9 +71,14 @@ def outcomes(tasks: Iterator[Task], plan: Plan, devices: Sequence[str]) -> Resul
 
 
 def _here(tasks: Iterator[Task], plan: Plan, device: str) -> Results:
-    detect = plan.detector(device)
-    for task in tasks:
-        yield task, _do(task, plan, detect)
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # as the processes have: the same faces, however many there are
+    try:
+        detect = plan.detector(device)
+        for task in tasks:
+            yield task, _do(task, plan, detect)
+    finally:
+        torch.set_num_threads(threads)
 
 
 def _do(task: Task, plan: Plan, detect: Detect | None) -> Outcome:
@@ -161,10 +168,7 @@ def _end(workers: Sequence[_Worker]) -> None:
 def _work(connection: Connection, plan: Plan, device: str) -> None:
     """In the new process, until the pipe ends."""
     os.setpgid(0, 0)  # Ctrl-C reaches the parent alone
-    if not plan.is_given:
-        import torch
-
-        torch.set_num_threads(1)
+    torch.set_num_threads(1)
     detect = plan.detector(device)
     while True:
         try:

@@ -202,6 +202,7 @@ def test_other_options_in_the_same_folder_are_refused(bench_command: Bench, peop
         (["gone", "out"], "gone: does not exist; name a folder of pictures or a tar archive"),
         (["people", "people/out"], "people/out: lies in the source people; name a folder beside it"),
         (["people", "full"], "full: holds other files; name a new or an empty folder"),
+        (["people", "file/out"], "file/out: cannot be written (not a directory); name another folder"),
         (["people", "file"], "file: holds other files; name a new or an empty folder"),
         (
             ["people", "out", "--method", "five_point", "--margin", "4"],
@@ -217,7 +218,7 @@ def test_other_options_in_the_same_folder_are_refused(bench_command: Bench, peop
         ),
         (
             ["people", "out", "--device", "gpu"],
-            "runtime.device: 'gpu' is not a device; use auto, cpu, cuda or cuda:0",
+            "--device: 'gpu' is not a device; use auto, cpu, cuda or cuda:0",
         ),
     ],
 )
