@@ -5,7 +5,8 @@ from __future__ import annotations
 import contextlib
 import json
 import platform
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -16,11 +17,12 @@ from bench.checkpoint import Checkpoints
 from bench.config import RunConfig
 from bench.data import Data, PairProtocol
 from bench.device import device_name, peak_memory_mib
+from bench.distributed import ALONE, World
 from bench.errors import BenchError, Killed, UserError
-from bench.evaluate import Evaluation, evaluate, protocol_record
+from bench.evaluate import Evaluation, evaluate_learner, protocol_record
+from bench.follow import Begin, Over, Stop
 from bench.interrupts import Interrupts
 from bench.learner import Learner
-from bench.optim import Schedule
 from bench.progress import Progress
 from bench.results import (
     Budget,
@@ -40,6 +42,7 @@ from bench.results import (
     write_json,
     write_text,
 )
+from bench.schedules import Schedule
 from bench.timing import Clock
 from bench.train import Length, Outside, Recipe, train
 from reports.figures import save_distance_histogram, save_roc
@@ -55,6 +58,7 @@ class Attempt:
         device: to compute on.
         progress: hears how it goes.
         interrupts: tells of signals.
+        world: processes that train with this one, the first; the others `follow`.
     """
 
     def __init__(
@@ -65,7 +69,10 @@ class Attempt:
         device: torch.device,
         progress: Progress,
         interrupts: Interrupts,
+        world: World = ALONE,
     ) -> None:
+        self._world = world
+        self._others_wait = True
         self._config = config
         self._data = data
         self._folder = folder
@@ -77,6 +84,23 @@ class Attempt:
         self._state = new_state(config.name, config.hash, config.seed)
         self._resumed_from: int | None = None
         self._code = code_version()
+
+    @contextmanager
+    def heard_by_others(self) -> Iterator[None]:
+        """An error in the block before training begins ends the processes that wait to hear of it, too."""
+        try:
+            yield
+        except BaseException as error:
+            if self._others_wait:
+                _, message = _ending(error)
+                code = error.exit_code if isinstance(error, BenchError) else 1
+                self.tell(Stop(message, code))
+            raise
+
+    def tell(self, order: Begin | Over | Stop) -> None:
+        """Tell the other processes of this run how to go on; they wait for it at their beginning and end."""
+        self._others_wait = False
+        self._world.tell(order)
 
     def begin(self, learner: Learner, *, resume: bool) -> None:
         """Open the folder: RUNNING from here on. With `resume`, the learner continues a checkpoint."""
@@ -99,6 +123,7 @@ class Attempt:
         }
         write_json(self._folder.environment, facts)
         self._write_state(durable_bytes=checkpoint["metrics_bytes"] if checkpoint else 0)
+        self.tell(Begin.of(checkpoint["learner"] if checkpoint else None))
 
     def finish(self, learner: Learner, schedule: Schedule, length: Length) -> RunRecord:
         """Train and evaluate; the folder says FINISHED, FAILED or KILLED afterwards."""
@@ -110,6 +135,7 @@ class Attempt:
                 record = self._record("FINISHED", learner, length, evaluations)
                 self._folder.write_record(record)
                 self._write_state(state="FINISHED", ended_at=now())
+                self.tell(Over(record.model_dump_json()))
             return record
         except BaseException as error:
             state, message = _ending(error)
@@ -165,6 +191,7 @@ class Attempt:
             length,
             self._config,
             self._device,
+            learner.world,
         )
         with contextlib.closing(writer):
             train(learner, recipe, outside)
@@ -175,13 +202,11 @@ class Attempt:
             return self._evaluate(learner, protocol)
 
     def _evaluate(self, learner: Learner, protocol: PairProtocol) -> Evaluation:
-        return evaluate(
-            learner.evaluated,
+        return evaluate_learner(
+            learner,
             protocol,
-            self._config.evaluate,
-            device=self._device,
+            self._config,
             preprocess=preprocess(self._config),
-            precision=self._config.train.precision,
             check=self._interrupts.check,
         )
 
@@ -205,6 +230,7 @@ class Attempt:
             data_name=self._data.name,
             data_checksum=self._data.checksum,
             data_audit=self._data.audit,
+            data_notes=self._data.notes,
             state=state,
             error=error,
             started_at=self._state.started_at,
@@ -240,7 +266,7 @@ class Attempt:
             device=str(self._device),
             device_name=device_name(self._device),
             threads=torch.get_num_threads(),
-            processes=1,
+            processes=self._world.size,
             packages=package_versions(),
             peak_memory_mib=peak_memory_mib(self._device),
         )

@@ -11,16 +11,21 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from bench.backbones import BACKBONES
 from bench.config import Component, RunConfig
-from bench.data import BATCHES, Augment, Data, Preprocess
+from bench.data import BATCHES, Augment, Data, Preprocess, SuperBatch
+from bench.distributed import ALONE, World
+from bench.embed import weights_dtype
 from bench.errors import UserError
 from bench.learner import Learner
-from bench.optim import OPTIMIZERS, SCHEDULES, Schedule, parameter_groups
+from bench.optim import OPTIMIZERS, parameter_groups
+from bench.schedules import SCHEDULES, Schedule
 from bench.train import Length, training_length
-from losses import LOSSES
+from losses import LOSSES, Loss, Triplet
 from losses.registry import Registry
 
 
-def build(config: RunConfig, data: Data, device: torch.device) -> tuple[Learner, Schedule, Length]:
+def build(
+    config: RunConfig, data: Data, device: torch.device, world: World = ALONE
+) -> tuple[Learner, Schedule, Length]:
     """Backbone, loss, optimiser, batches and schedule, ready for the first step.
 
     Raises:
@@ -29,18 +34,33 @@ def build(config: RunConfig, data: Data, device: torch.device) -> tuple[Learner,
     torch.manual_seed(config.seed)
     backbone = _checked(BACKBONES, "backbone", config.backbone, {})
     engine = {
-        "embedding_dim": _embedding_dim(backbone, config.backbone.name, data.size_px),
+        "embedding_dim": _embedding_dim(backbone, config.backbone.name, input_px(config, data.size_px)),
         "num_classes": data.train.num_identities,
     }
-    loss = _checked(LOSSES, "loss", config.loss, engine).to(device)
-    backbone = backbone.to(device).to(memory_format=torch.channels_last)
+    if config.train.batch_norm_momentum is not None:
+        _set_batch_norm_momentum(backbone, config.backbone.name, config.train.batch_norm_momentum)
+    dtype = weights_dtype(config.train.precision)
+    loss = _checked(LOSSES, "loss", config.loss, engine).to(device, dtype)
+    backbone = backbone.to(device, dtype).to(memory_format=torch.channels_last)
     groups = parameter_groups((backbone, loss), decay_norms=config.optimizer.options.get("decay_norms", True))
     optimizer = _checked(OPTIMIZERS, "optimizer", config.optimizer, {"groups": groups})
     labels = {"labels": data.train.labels, "seed": config.seed}
     source = _checked(BATCHES, "batch", config.batch, labels)
-    if source.size < 2 and any(isinstance(module, _BatchNorm) for module in backbone.modules()):
+    if _reads_given_triplets(loss) and not getattr(source, "gives_triplets", False):
         raise UserError(
-            f"batch: one image a batch, but backbone {config.backbone.name} normalises over batches"
+            f"loss.mining: given reads anchor, positive and negative from three rows each, which batch "
+            f"{config.batch.name} does not hold; set batch.name=super_batch, or another loss.mining"
+        )
+    world.check_batch(source.size)
+    if world.size > 1 and isinstance(source, SuperBatch):
+        raise UserError(
+            f"batch: the last batch of a super-batch is smaller and does not divide among {world.size} "
+            "processes; train in one, or choose another batch.name"
+        )
+    if source.size // world.size < 2 and _batch_norms(backbone):
+        each = "a batch" if world.size == 1 else "a batch and process"
+        raise UserError(
+            f"batch: one image {each}, but backbone {config.backbone.name} normalises over batches"
         )
     length = training_length(config, len(data.train), source.size)
     spans = {
@@ -49,7 +69,7 @@ def build(config: RunConfig, data: Data, device: torch.device) -> tuple[Learner,
         "epoch_steps": length.epoch_steps,
     }
     schedule = _checked(SCHEDULES, "schedule", config.schedule, spans)
-    learner = Learner(backbone, loss, optimizer, source, ema_decay=config.train.ema_decay)
+    learner = Learner(backbone, loss, optimizer, source, ema_decay=config.train.ema_decay, world=world)
     return learner, schedule, length
 
 
@@ -64,6 +84,23 @@ def _checked(registry: Registry[T], section: str, component: Component, engine: 
         raise UserError(f"{section}: {component.name}: {error}") from None
 
 
+def _reads_given_triplets(loss: Loss) -> bool:
+    modules = loss.modules()  # a sum holds others
+    return any(isinstance(module, Triplet) and module.reads_given_triplets for module in modules)
+
+
+def _batch_norms(backbone: nn.Module) -> list[_BatchNorm]:
+    return [module for module in backbone.modules() if isinstance(module, _BatchNorm)]
+
+
+def _set_batch_norm_momentum(backbone: nn.Module, name: str, momentum: float) -> None:
+    layers = _batch_norms(backbone)
+    if not layers:
+        raise UserError(f"train.batch_norm_momentum: backbone {name} has no batch normalisation")
+    for layer in layers:
+        layer.momentum = momentum
+
+
 @torch.no_grad()
 def _embedding_dim(backbone: nn.Module, name: str, size_px: int) -> int:
     backbone.eval()
@@ -72,7 +109,7 @@ def _embedding_dim(backbone: nn.Module, name: str, size_px: int) -> int:
     except RuntimeError as error:
         raise UserError(
             f"backbone.name: {name} does not take images of {size_px} px ({str(error).splitlines()[0]}); "
-            "set data.size_px or another backbone"
+            "set data.size_px, augment.crop_px or another backbone"
         ) from None
     return int(embeddings.shape[1])
 
@@ -85,6 +122,7 @@ def augmentation(config: RunConfig) -> Augment:
         flip=section.flip,
         shift_px=section.shift_px,
         rotate_deg=section.rotate_deg,
+        crop_px=section.crop_px if section.crop == "random" else None,  # Preprocess takes the middle
         erase=section.erase,
         brightness=section.brightness,
     )
@@ -92,4 +130,23 @@ def augmentation(config: RunConfig) -> Augment:
 
 def preprocess(config: RunConfig) -> Preprocess:
     """What the backbone of the configuration is fed."""
-    return Preprocess(config.augment.standardize)
+    return Preprocess(config.augment.standardize, config.augment.crop_px)
+
+
+def input_px(config: RunConfig, size_px: int) -> int:
+    """Height and width of the images that the backbone is fed.
+
+    Args:
+        config: of the run.
+        size_px: of the images of the data.
+
+    Raises:
+        UserError: the crop is larger than they are.
+    """
+    crop_px = config.augment.crop_px
+    if crop_px is not None and crop_px > size_px:
+        raise UserError(
+            f"augment.crop_px: {crop_px} px cannot be cut out of images of {size_px} px; "
+            f"set data.size_px={crop_px} or more, or augment.crop_px={size_px} or less"
+        )
+    return crop_px or size_px

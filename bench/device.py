@@ -9,18 +9,21 @@ import sys
 
 import torch
 
+from bench.distributed import ALONE, World
 from bench.errors import UserError
 from bench.results import cpu_name
 
 
-def choose_device(wanted: str) -> torch.device:
-    """The device of that name; `auto` takes a GPU when there is one.
+def choose_device(wanted: str, world: World = ALONE) -> torch.device:
+    """The device of that name; `auto` takes a GPU when there is one: each process of a machine its own.
 
     Raises:
         UserError: no such device on this machine.
     """
     if wanted == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        if not torch.cuda.is_available():
+            return torch.device("cpu")
+        wanted = f"cuda:{world.local_rank}" if world.size > 1 else "cuda"
     try:
         device = torch.device(wanted)
     except RuntimeError:
@@ -37,9 +40,9 @@ def choose_device(wanted: str) -> torch.device:
     return device
 
 
-def choose_threads(wanted: int | str) -> int:
-    """Set and return torch's number of threads; `auto` takes every CPU that this process may use."""
-    threads = usable_cpus() if wanted == "auto" else int(wanted)
+def choose_threads(wanted: int | str, world: World = ALONE) -> int:
+    """Set and return torch's number of threads; `auto` shares the CPUs among this machine's processes."""
+    threads = max(1, usable_cpus() // world.local_size) if wanted == "auto" else int(wanted)
     torch.set_num_threads(threads)
     return threads
 

@@ -11,10 +11,16 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from bench.data import Preprocess
+from bench.data import Images, Preprocess
+from bench.distributed import ALONE, World
 
 Flip = Literal["none", "sum", "concat"]
-Precision = Literal["float32", "bf16"]
+Precision = Literal["float32", "bf16", "float64"]
+
+
+def weights_dtype(precision: Precision) -> torch.dtype:
+    """What weights are kept in: float32, of which bf16 arithmetic makes its copies, or float64."""
+    return torch.float64 if precision == "float64" else torch.float32
 
 
 def autocast(device: torch.device, precision: Precision) -> AbstractContextManager[Any]:
@@ -23,8 +29,14 @@ def autocast(device: torch.device, precision: Precision) -> AbstractContextManag
 
 
 def forward(backbone: nn.Module, pixels: Tensor, *, preprocess: Preprocess, precision: Precision) -> Tensor:
-    """Raw embeddings (B, D) float32 of pixels (B, 3, H, W) in [0, 255] that lie on the backbone's device."""
+    """Raw embeddings (B, D) of pixels (B, 3, H, W) in [0, 255] that lie on the backbone's device.
+
+    float32, or float64 in that precision, whose backbone holds float64 weights.
+    """
     images = preprocess(pixels).contiguous(memory_format=torch.channels_last)
+    if precision == "float64":
+        wide: Tensor = backbone(images.double())
+        return wide
     with autocast(pixels.device, precision):
         embeddings: Tensor = backbone(images)
     return embeddings.float()
@@ -33,7 +45,7 @@ def forward(backbone: nn.Module, pixels: Tensor, *, preprocess: Preprocess, prec
 @torch.inference_mode()
 def embed(
     backbone: nn.Module,
-    images: NDArray[np.uint8],
+    images: Images,
     *,
     device: torch.device,
     batch_size: int,
@@ -41,7 +53,8 @@ def embed(
     flip: Flip = "none",
     precision: Precision = "float32",
     check: Callable[[], None] = lambda: None,
-) -> NDArray[np.float32]:
+    world: World = ALONE,
+) -> NDArray[np.floating]:
     """Raw embeddings of all images, in evaluation mode.
 
     Args:
@@ -54,26 +67,32 @@ def embed(
             unit norm, side by side.
         precision: arithmetic of the backbone.
         check: called between batches; may raise to stop.
+        world: processes that divide the work; each gets all of the result.
 
     Returns:
-        (N, D) float32, (N, 2 D) with concat. Not normalised, but for the halves of concat.
+        (N, D) float32 or float64, (N, 2 D) with concat. Not normalised, but for the halves of concat.
     """
-    was_training = backbone.training
-    backbone.eval()
-    rows = []
-    try:
-        for start in range(0, len(images), batch_size):
+
+    def embed_share(rows: slice) -> Tensor:
+        share = []
+        for start in range(rows.start, rows.stop, batch_size):
             check()
             # a copy: the memory map is read-only and torch wants memory it may write to
-            pixels = torch.from_numpy(np.array(images[start : start + batch_size])).to(device)
+            chosen = np.array(images[start : min(start + batch_size, rows.stop)])
+            pixels = torch.from_numpy(chosen).to(device)
             embeddings = forward(backbone, pixels, preprocess=preprocess, precision=precision)
             if flip != "none":
                 mirrored = forward(backbone, pixels.flip(-1), preprocess=preprocess, precision=precision)
                 embeddings = _combine(embeddings, mirrored, flip)
-            rows.append(embeddings.cpu())
+            share.append(embeddings)
+        return torch.cat(share)
+
+    was_training = backbone.training
+    backbone.eval()
+    try:
+        result: NDArray[np.floating] = world.gather_all(embed_share, len(images)).cpu().numpy()
     finally:
         backbone.train(was_training)
-    result: NDArray[np.float32] = torch.cat(rows).numpy()
     return result
 
 

@@ -15,7 +15,9 @@ from bench.build import build
 from bench.config import RunConfig, load_config
 from bench.data import DATASETS, Data, cache_folder
 from bench.device import check_bf16, choose_device, choose_threads
+from bench.distributed import join_world
 from bench.errors import UserError
+from bench.follow import Over, follow
 from bench.interrupts import Interrupts
 from bench.progress import Progress, Quiet
 from bench.results import RunFolder, RunRecord
@@ -54,23 +56,26 @@ def run(
         raise UserError("--again starts anew and --resume continues: choose one of them")
     config = source if isinstance(source, RunConfig) else load_config(source, overrides)
     progress = progress or Quiet()
-    with Interrupts() as interrupts:
-        device = choose_device(config.runtime.device)
-        choose_threads(config.runtime.threads)
+    with Interrupts() as interrupts, join_world() as world:
+        device = choose_device(config.runtime.device, world)
+        choose_threads(config.runtime.threads, world)
         if config.train.precision == "bf16":
             check_bf16(device)
         progress.stage(f"data: {config.data.name}")
         data = DATASETS.build(config.data.name, {"cache": cache_folder()}, config.data.options)
-        learner, schedule, length = build(config, data, device)
+        learner, schedule, length = build(config, data, device, world)
+        if not world.is_first:
+            return follow(config, data, learner, schedule, length, device, interrupts)
         folder = RunFolder(run_path(config))
-        with folder.lock():
+        attempt = Attempt(config, data, folder, device, progress, interrupts, world)
+        with attempt.heard_by_others(), folder.lock():
             if not again and (finished := finished_record(folder, data)):
                 progress.stage(f"this run is finished already; its record: {folder.path / 'record.json'}")
+                attempt.tell(Over(finished.model_dump_json()))
                 return finished
             if not (again or resume):
                 refuse_to_overwrite(folder)
             with _delivery(config, folder, progress) if track else nullcontext():
-                attempt = Attempt(config, data, folder, device, progress, interrupts)
                 attempt.begin(learner, resume=resume)
                 return attempt.finish(learner, schedule, length)
 

@@ -10,9 +10,11 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from bench.config import EvaluateConfig
+from bench.config import EvaluateConfig, RunConfig
 from bench.data import PairProtocol, Preprocess
+from bench.distributed import ALONE, World
 from bench.embed import Precision, embed
+from bench.learner import Learner
 from bench.results import ProtocolRecord
 from bench.verification import Verification, fold_distances, normalize, pair_distances, verify
 
@@ -48,6 +50,7 @@ def evaluate(
     preprocess: Preprocess,
     precision: Precision,
     check: Callable[[], None] = lambda: None,
+    world: World = ALONE,
 ) -> Evaluation:
     """Verify a backbone on a protocol, by DESIGN's definitions: embeddings are L2-normalised first.
 
@@ -59,6 +62,7 @@ def evaluate(
         preprocess: as in training.
         precision: arithmetic of the backbone, as in training.
         check: called between batches; may raise to stop.
+        world: processes that divide the embedding; each gets the whole evaluation.
     """
     embeddings = embed(
         backbone,
@@ -69,6 +73,7 @@ def evaluate(
         flip=config.flip,
         precision=precision,
         check=check,
+        world=world,
     )
     if config.flip != "concat":  # there each half has unit norm already, as facenet has it
         embeddings = normalize(embeddings)
@@ -78,6 +83,31 @@ def evaluate(
     else:
         distances = pair_distances(left, right, metric=config.metric)
     return Evaluation(protocol, verify(distances, protocol.same, protocol.fold, fars=config.fars), distances)
+
+
+def evaluate_learner(
+    learner: Learner,
+    protocol: PairProtocol,
+    config: RunConfig,
+    *,
+    preprocess: Preprocess,
+    check: Callable[[], None],
+) -> Evaluation:
+    """Verify the weights that figures are about, on all processes that train them."""
+    world = learner.world
+    backbone = learner.evaluated
+    world.unify_buffers(backbone)
+    return evaluate(
+        backbone,
+        protocol,
+        config.evaluate,
+        device=next(backbone.parameters()).device,
+        preprocess=preprocess,
+        precision=config.train.precision,
+        # a signal to one of several processes waits for the next step, where all stop together
+        check=check if world.size == 1 else lambda: None,
+        world=world,
+    )
 
 
 def protocol_record(evaluation: Evaluation, config: EvaluateConfig) -> ProtocolRecord:
@@ -93,6 +123,7 @@ def protocol_record(evaluation: Evaluation, config: EvaluateConfig) -> ProtocolR
         val_exact={far: dict(values) for far, values in figures.val_exact.items()},
         num_genuine=figures.num_genuine,
         num_impostor=figures.num_impostor,
+        num_skipped=evaluation.protocol.num_skipped,
         metric=config.metric,
         flip=config.flip,
         subtract_mean=config.subtract_mean,

@@ -38,6 +38,11 @@ class Interrupts:
         for number, handler in self._previous.items():
             signal.signal(number, handler)
 
+    @property
+    def received(self) -> str | None:
+        """Name of the signal that has come, if any."""
+        return self._received
+
     def check(self) -> None:
         """Raise `Killed` when a signal has come while held."""
         if self._received:

@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from bench.data import BatchSource
+from bench.distributed import ALONE, World
 from bench.window import Window
 from losses import Loss
 
@@ -46,6 +47,7 @@ class Learner:
         optimizer: over the parameters of both.
         source: of the batches.
         ema_decay: None keeps no average.
+        world: processes that train it together.
     """
 
     def __init__(
@@ -56,8 +58,11 @@ class Learner:
         source: BatchSource,
         *,
         ema_decay: float | None,
+        world: World = ALONE,
     ) -> None:
+        self.world = world
         self.backbone = backbone
+        self.trained = world.parallel(backbone)
         self.loss = loss
         self.optimizer = optimizer
         self.source = source
@@ -72,10 +77,6 @@ class Learner:
         loss.train()
 
     @property
-    def _device(self) -> torch.device:
-        return next(self.backbone.parameters()).device
-
-    @property
     def evaluated(self) -> nn.Module:
         """The weights that figures are about: the average where one is kept."""
         return self.ema.model if self.ema else self.backbone
@@ -86,7 +87,7 @@ class Learner:
         return sum(parameter.numel() for parameter in self.backbone.parameters())
 
     def state_dict(self) -> dict[str, Any]:
-        """All of it, the state of every random number generator included."""
+        """All of it. No generator has a state to keep: every draw follows from the seed and the step."""
         return {
             "step": self.step,
             "images": self.images,
@@ -99,10 +100,6 @@ class Learner:
             "optimizer": self.optimizer.state_dict(),
             "ema": self.ema.model.state_dict() if self.ema else None,
             "source": self.source.state_dict(),
-            "random": {
-                "cpu": torch.get_rng_state(),
-                "cuda": torch.cuda.get_rng_state(self._device) if self._device.type == "cuda" else None,
-            },
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -119,7 +116,3 @@ class Learner:
         if self.ema:
             self.ema.model.load_state_dict(state["ema"])
         self.source.load_state_dict(state["source"])
-        # generator states belong on the CPU, wherever the checkpoint was mapped to
-        torch.set_rng_state(state["random"]["cpu"].cpu())
-        if self._device.type == "cuda" and state["random"]["cuda"] is not None:
-            torch.cuda.set_rng_state(state["random"]["cuda"].cpu(), self._device)

@@ -1,27 +1,21 @@
-"""Optimisers and learning-rate schedules by name.
-
-An optimiser factory takes parameter groups, a schedule factory the base learning rate and the length of the
-training; their keyword-only options are what a configuration may set.
-"""
+"""Optimisers by name: a factory takes parameter groups; its keyword-only options are the configuration's."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Iterable
-from typing import Any
+from collections.abc import Iterable
+from typing import Any, Literal
 
 import torch
 from torch import nn
 
+from bench.tensorflow_optim import TensorFlowAdam, TensorFlowRMSprop
 from losses.registry import Registry
-from losses.types import Fraction, NonNegative, Positive, Probability
+from losses.types import NonNegative, Positive, Probability
 
 Groups = list[dict[str, Any]]
-Schedule = Callable[[int], float]
-"""Optimiser steps done so far -> learning rate of the next step."""
+Convention = Literal["torch", "tensorflow"]
 
 OPTIMIZERS: Registry[torch.optim.Optimizer] = Registry("optimizer")
-SCHEDULES: Registry[Schedule] = Registry("schedule")
 
 
 def parameter_groups(modules: Iterable[nn.Module], *, decay_norms: bool) -> Groups:
@@ -52,7 +46,7 @@ def sgd(
     momentum: Probability = 0.9,
     nesterov: bool = False,
 ) -> torch.optim.Optimizer:
-    """Stochastic gradient descent with momentum."""
+    """Stochastic gradient descent with momentum; facenet's MOM is 0.9 with Nesterov's."""
     return torch.optim.SGD(
         groups, lr=learning_rate, weight_decay=weight_decay, momentum=momentum, nesterov=nesterov
     )
@@ -66,8 +60,21 @@ def adam(
     weight_decay: NonNegative = 0.0,
     decay_norms: bool = True,
     epsilon: Positive = 1e-8,
+    convention: Convention = "torch",
 ) -> torch.optim.Optimizer:
-    """Adam; its weight decay enters the gradient. facenet sets epsilon to 0.1."""
+    """Adam; its weight decay enters the gradient. facenet's is epsilon 0.1 in TensorFlow's convention.
+
+    Args:
+        groups: of parameters.
+        learning_rate: base rate; the schedule decides the rest.
+        weight_decay: weights times this are added to the gradient.
+        decay_norms: False spares biases and norms, as facenet does.
+        epsilon: keeps the step finite; as large as 0.1 it also makes it smaller.
+        convention: torch adds epsilon to the bias-corrected root, tensorflow to the raw one: with a small
+            epsilon there is no difference, with 0.1 tensorflow's first step is a tenth as long.
+    """
+    if convention == "tensorflow":
+        return TensorFlowAdam(groups, lr=learning_rate, weight_decay=weight_decay, epsilon=epsilon)
     return torch.optim.Adam(groups, lr=learning_rate, weight_decay=weight_decay, eps=epsilon)
 
 
@@ -84,33 +91,64 @@ def adamw(
     return torch.optim.AdamW(groups, lr=learning_rate, weight_decay=weight_decay, eps=epsilon)
 
 
-@SCHEDULES.register
-def constant(
-    rate: float, total_steps: int, epoch_steps: int, *, warmup_epochs: NonNegative = 0.0
-) -> Schedule:
-    """The base rate throughout, after a linear warm-up."""
-    return lambda step: rate * _warmup(step, warmup_epochs * epoch_steps)
-
-
-@SCHEDULES.register
-def cosine(
-    rate: float,
-    total_steps: int,
-    epoch_steps: int,
+@OPTIMIZERS.register
+def adagrad(
+    groups: Groups,
     *,
-    warmup_epochs: NonNegative = 0.0,
-    final: Fraction = 0.0,
-) -> Schedule:
-    """Half a cosine from the base rate to `final` times it (Loshchilov and Hutter 2017, arXiv 1608.03983)."""
-    warmup_steps = warmup_epochs * epoch_steps
+    learning_rate: Positive = 0.1,
+    weight_decay: NonNegative = 0.0,
+    decay_norms: bool = False,
+    initial_accumulator: NonNegative = 0.1,
+) -> torch.optim.Optimizer:
+    """Adagrad (Duchi et al., JMLR 2011), facenet's default; its sum of squares starts as TensorFlow's does.
 
-    def at(step: int) -> float:
-        done = min(1.0, max(0.0, step - warmup_steps) / max(1.0, total_steps - warmup_steps))
-        return rate * _warmup(step, warmup_steps) * (final + (1 - final) * (1 + math.cos(math.pi * done)) / 2)
+    Args:
+        groups: of parameters.
+        learning_rate: base rate; the schedule decides the rest.
+        weight_decay: weights times this are added to the gradient.
+        decay_norms: False spares biases and norms, as facenet does.
+        initial_accumulator: the sum of squared gradients before the first step; torch's own default is 0,
+            with which the first step has the full rate in every coordinate.
+    """
+    return torch.optim.Adagrad(
+        groups, lr=learning_rate, weight_decay=weight_decay, initial_accumulator_value=initial_accumulator
+    )
 
-    return at
 
+@OPTIMIZERS.register
+def rmsprop(
+    groups: Groups,
+    *,
+    learning_rate: Positive = 0.1,
+    weight_decay: NonNegative = 0.0,
+    decay_norms: bool = False,
+    decay: Probability = 0.9,
+    momentum: Probability = 0.9,
+    epsilon: Positive = 1.0,
+    convention: Convention = "tensorflow",
+) -> torch.optim.Optimizer:
+    """RMSprop with momentum; the defaults are facenet's hidden constants.
 
-def _warmup(step: int, warmup_steps: float) -> float:
-    """Rises linearly; the first step already moves."""
-    return min(1.0, (step + 1) / warmup_steps) if warmup_steps > 0 else 1.0
+    Args:
+        groups: of parameters.
+        learning_rate: base rate; the schedule decides the rest.
+        weight_decay: weights times this are added to the gradient.
+        decay_norms: False spares biases and norms, as facenet does.
+        decay: share of the old mean square that a step keeps (torch's alpha).
+        momentum: of the scaled gradients.
+        epsilon: keeps the step finite; 1 makes it little more than plain momentum.
+        convention: tensorflow adds epsilon to the mean square, lets that start at 1 and takes the rate into
+            the momentum; torch adds epsilon to the root, starts at 0 and multiplies by the rate last.
+    """
+    if convention == "tensorflow":
+        return TensorFlowRMSprop(
+            groups,
+            lr=learning_rate,
+            weight_decay=weight_decay,
+            decay=decay,
+            momentum=momentum,
+            epsilon=epsilon,
+        )
+    return torch.optim.RMSprop(
+        groups, lr=learning_rate, weight_decay=weight_decay, alpha=decay, momentum=momentum, eps=epsilon
+    )

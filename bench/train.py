@@ -6,20 +6,23 @@ import math
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from itertools import pairwise
+from typing import Protocol
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from bench.config import RunConfig
 from bench.data import Augment, FaceSet, Preprocess
-from bench.data.batches import Indices
+from bench.data.batches import Draw, Indices, torch_seed
+from bench.distributed import World
 from bench.embed import forward
 from bench.errors import Killed, TrainingError, UserError
 from bench.interrupts import Interrupts
 from bench.learner import Learner
-from bench.optim import Schedule
 from bench.progress import Progress
-from bench.results import MetricsLine, MetricsWriter
+from bench.results import MetricsLine
+from bench.schedules import Schedule
 from bench.timing import Clock
 from losses import LossOutput, collapse_warning
 
@@ -67,6 +70,7 @@ class Recipe:
         length: of the training.
         config: of the run.
         device: to compute on.
+        world: processes that train together.
     """
 
     faces: FaceSet
@@ -76,6 +80,7 @@ class Recipe:
     length: Length
     config: RunConfig
     device: torch.device
+    world: World
 
     def pixels(self, indices: Indices) -> Tensor:
         """(B, 3, H, W) uint8, on the device."""
@@ -85,14 +90,49 @@ class Recipe:
         """(B,) int64, on the device."""
         return torch.from_numpy(self.faces.labels[indices]).to(self.device)
 
-    def embeddings(self, learner: Learner, pixels: Tensor) -> Tensor:
-        """(B, D) float32, raw, by the current weights."""
+    def embeddings(self, backbone: nn.Module, pixels: Tensor) -> Tensor:
+        """(B, D), raw, by the current weights."""
         return forward(
-            learner.backbone,
+            backbone,
             pixels,
             preprocess=self.preprocess,
             precision=self.config.train.precision,
         )
+
+    @torch.no_grad()
+    def selection_embeddings(
+        self,
+        learner: Learner,
+        indices: Indices,
+        rows: slice,
+        *,
+        batch_size: int,
+        training: bool,
+        number: int,
+    ) -> Tensor:
+        """Raw embeddings (n, D) of those rows of `indices`, as `Embed` says: forward only."""
+        was_training = learner.backbone.training
+        learner.backbone.train(training)
+        starts = list(range(rows.start, rows.stop, batch_size))
+        if len(starts) > 1 and starts[-1] == rows.stop - 1:
+            starts.pop()  # one image has no batch statistics: it joins the batch before
+        embeddings = []
+        for start, end in pairwise([*starts, rows.stop]):
+            share = slice(start, end)
+            pixels = self.pixels(indices[share])
+            if training:
+                pixels = self.augment(pixels, number, len(indices), share, draw=Draw.SELECTION)
+            embeddings.append(self.embeddings(learner.backbone, pixels))
+        learner.backbone.train(was_training)
+        return torch.cat(embeddings)
+
+
+class Metrics(Protocol):
+    """Takes the metrics of a step."""
+
+    def append(self, line: MetricsLine) -> None:
+        """One line of metrics.jsonl."""
+        ...
 
 
 @dataclass(frozen=True, eq=False)
@@ -102,7 +142,7 @@ class Outside:
     Args:
         validate: evaluates the learner on the validation protocol; returns `validation/*` metrics.
         save: writes a checkpoint of the learner.
-        writer: of metrics.jsonl.
+        writer: of metrics.jsonl, or of nothing.
         progress: hears of every logged step.
         interrupts: tells whether a signal has come.
         clock: adds up the parts.
@@ -111,7 +151,7 @@ class Outside:
 
     validate: Callable[[], Mapping[str, float]]
     save: Callable[[], None]
-    writer: MetricsWriter
+    writer: Metrics
     progress: Progress
     interrupts: Interrupts
     clock: Clock
@@ -148,30 +188,45 @@ def train(learner: Learner, recipe: Recipe, outside: Outside) -> None:
                     save()
                 if learner.step == length.total_steps:
                     return
-                outside.interrupts.check()
+                _stop_if_told(recipe.world, outside.interrupts)
                 _step(learner, recipe, outside)
         except Killed:
             save()
             raise
 
 
+def _stop_if_told(world: World, interrupts: Interrupts) -> None:
+    # all processes: a signal to one of them stops all after the same step
+    if world.any(interrupts.received is not None):
+        raise Killed(interrupts.received or "a signal to another process")
+
+
 def _step(learner: Learner, recipe: Recipe, outside: Outside) -> None:
-    clock, config, length = outside.clock, recipe.config, recipe.length
+    clock, config, length, world = outside.clock, recipe.config, recipe.length, recipe.world
     loss, optimizer = learner.loss, learner.optimizer
 
-    def embed(indices: Indices) -> Tensor:
-        # for sources that select by distance: forward only, by the current weights
+    def embed(indices: Indices, *, batch_size: int, training: bool = False, number: int = 0) -> Tensor:
         learner.images_forward_only += len(indices)
-        with torch.no_grad():
-            return recipe.embeddings(learner, recipe.pixels(indices))
+        return world.gather_all(
+            lambda rows: recipe.selection_embeddings(
+                learner, indices, rows, batch_size=batch_size, training=training, number=number
+            ),
+            len(indices),
+        )
 
     with clock.part("data"):
+        # dropout differs between processes, as it does between the rows of one batch
+        torch.manual_seed(torch_seed(config.seed, Draw.FORWARD, learner.step, world.rank))
         batch = learner.source.next(embed)
-        pixels = recipe.augment(recipe.pixels(batch.indices), batch.number, len(batch.indices))
-        labels = recipe.labels(batch.indices)
+        share = world.share(len(batch.indices))
+        pixels = recipe.pixels(batch.indices[share])
+        pixels = recipe.augment(pixels, batch.number, len(batch.indices), share)
+        labels = recipe.labels(batch.indices)  # of all processes, as the embeddings will be
     with clock.part("forward"):
-        embeddings = recipe.embeddings(learner, pixels)
+        embeddings = world.gather(recipe.embeddings(learner.trained, pixels))
     with clock.part("loss"):
+        # a miner that draws draws alike everywhere
+        torch.manual_seed(torch_seed(config.seed, Draw.LOSS, learner.step))
         loss.set_progress(learner.step / length.epoch_steps)
         output = loss(embeddings, labels)
         rate = recipe.schedule(learner.step)
@@ -180,6 +235,7 @@ def _step(learner: Learner, recipe: Recipe, outside: Outside) -> None:
     with clock.part("backward"):
         optimizer.zero_grad(set_to_none=True)
         output.total.backward()
+        world.unify(loss)
     with clock.part("optimizer"):
         extra = {"learning_rate": rate}
         for group in optimizer.param_groups:

@@ -13,6 +13,7 @@ from bench.build import preprocess
 from bench.checkpoint import Checkpoints, load_checkpoint
 from bench.config import RunConfig, parse_config
 from bench.data import Preprocess
+from bench.embed import weights_dtype
 from bench.errors import UserError
 from bench.results import RunFolder
 
@@ -57,5 +58,9 @@ def load_trained(source: Path, device: torch.device) -> Trained:
     learner = state["learner"]
     backbone = BACKBONES.build(config.backbone.name, {}, config.backbone.options)
     backbone.load_state_dict(learner["ema"] or learner["backbone"])
-    backbone = backbone.to(device).to(memory_format=torch.channels_last).eval()
+    backbone = (
+        backbone.to(device, weights_dtype(config.train.precision))
+        .to(memory_format=torch.channels_last)
+        .eval()
+    )
     return Trained(source, config, backbone, preprocess(config), learner["step"])

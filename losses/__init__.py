@@ -22,6 +22,7 @@ from losses.memory import CrossBatchMemory
 from losses.mining import MINERS
 from losses.multi_similarity import MultiSimilarity
 from losses.norm_softmax import NormSoftmax
+from losses.prelogits_norm import PrelogitsNorm
 from losses.registry import Choice
 from losses.softmax import Softmax
 from losses.sources import Source, source
@@ -47,6 +48,7 @@ __all__ = [
     "LossOutput",
     "MultiSimilarity",
     "NormSoftmax",
+    "PrelogitsNorm",
     "Softmax",
     "Source",
     "SphereFace",

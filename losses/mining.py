@@ -197,6 +197,17 @@ def distance_weighted(comparison: Comparison) -> Triplets:
     return _one_each(comparison, negative, possible)
 
 
+@MINERS.register
+def given(comparison: Comparison) -> Triplets:
+    """Rows 0 to 2, 3 to 5, ...: anchor, positive, negative; three rows that are none are passed over."""
+    count = len(comparison.distances) // 3
+    anchor = torch.arange(count, device=comparison.distances.device) * 3
+    own = comparison.same_identity[anchor]
+    positive, negative = anchor + 1, anchor + 2
+    is_triplet = (own == positive.unsqueeze(1)).any(1) & ~(own == negative.unsqueeze(1)).any(1)
+    return Triplets(anchor[is_triplet], positive[is_triplet], negative[is_triplet], count)
+
+
 def _next_farther(comparison: Comparison, limits: Tensor) -> tuple[Tensor, Tensor]:
     """For each limit (B, L) the closest negative beyond it: distances, inf if there is none, and columns."""
     distances, order = comparison.negative_distances(math.inf).sort(1)

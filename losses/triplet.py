@@ -19,6 +19,7 @@ Mining = Literal[
     "all",
     "distance_weighted",
     "easy_positive",
+    "given",
     "hard",
     "random",
     "semi_hard",
@@ -39,7 +40,8 @@ class Triplet(Loss):
     Args:
         alpha: margin between the two distances, in their own units: 0.2 on squared distances (0 to 4). The
             soft margin has none; there it only bounds what semi_hard, semi_hard_all and violating look at.
-        mining: which triplets; see `bench list miners`.
+        mining: which triplets; see `bench list miners`. given takes the rows as anchor, positive, negative,
+            anchor, ...: for batches that were selected so (super_batch).
         margin: hinge or soft.
         squared: d is the squared Euclidean distance, or the plain one.
         average: N counts active triplets (those above zero), or all that were mined; facenet counts all.
@@ -56,14 +58,15 @@ class Triplet(Loss):
     effective_rank.
 
     Source: Schroff et al., FaceNet, CVPR 2015, arXiv:1503.03832v3; soft margin, hard and all: Hermans et al.,
-        In Defense of the Triplet Loss, 2017, arXiv:1703.07737v4; violating: davidsandberg/facenet@096ed77
-        select_triplets; distance_weighted: Wu et al., ICCV 2017, arXiv:1706.07567v2; easy_positive: Xuan et
-        al., WACV 2020, arXiv:1904.04370v2.
+        In Defense of the Triplet Loss, 2017, arXiv:1703.07737v4; violating and given:
+        davidsandberg/facenet@096ed77 select_triplets and triplet_loss; distance_weighted: Wu et al., ICCV
+        2017, arXiv:1706.07567v2; easy_positive: Xuan et al., WACV 2020, arXiv:1904.04370v2.
     Equation: FaceNet 3; Hermans 5 (hard), 6 (all).
     Differs from the paper: a mean instead of FaceNet's sum; violating takes each pair in both orders,
         facenet in one.
     Checked against: loops over all triplets in float64: test_triplet_value_and_gradient_equal_loops,
-        test_soft_margin_value_and_gradient_equal_loops; what each miner may choose:
+        test_soft_margin_value_and_gradient_equal_loops, test_given_triplets_are_facenets_triplet_loss;
+        what each miner may choose:
         test_every_mined_triplet_obeys_its_rule, test_violating_draws_uniformly_among_violators,
         test_distance_weighted_draws_by_the_density_on_the_sphere.
     """
@@ -80,6 +83,7 @@ class Triplet(Loss):
         super().__init__()
         self.alpha = alpha
         self.miner = MINERS.get(mining)
+        self.reads_given_triplets = mining == "given"
         self.soft = margin == "soft"
         self.squared = squared
         self.counts_active = average == "active" and not self.soft

@@ -3,11 +3,13 @@
 from torch import nn
 
 from bench.backbones.inception_resnet_v1 import inception_resnet_v1
+from bench.backbones.ir_small import ir_small
 from bench.backbones.small import small
 from losses.registry import Registry
 
 BACKBONES: Registry[nn.Module] = Registry("backbone")
 BACKBONES.register(small)
+BACKBONES.register(ir_small)
 BACKBONES.register(inception_resnet_v1)
 
 __all__ = ["BACKBONES"]

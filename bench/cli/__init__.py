@@ -10,8 +10,11 @@ import click
 
 from bench.cli.align import align
 from bench.cli.check import check, schema
+from bench.cli.compare import compare
 from bench.cli.data import data
+from bench.cli.launch import launched_rank
 from bench.cli.listing import list_
+from bench.cli.report import report
 from bench.cli.run import run
 from bench.cli.track import track
 from bench.errors import BenchError, Killed
@@ -20,17 +23,18 @@ from bench.errors import BenchError, Killed
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(package_name="faceloss-bench", prog_name="bench")
 def bench() -> None:
-    r"""Train face-verification embeddings with different losses and compare them fairly.
+    """Train face-verification embeddings with different losses and compare them fairly.
 
     \b
     bench run center                     one run: train, evaluate, track
     bench run softmax center --seeds 3   several, with mean and spread
+    bench compare softmax center --seeds 5   run what is missing, then report
     bench list losses                    what there is
     bench check center --explain         every setting and where it comes from
     """
 
 
-for _command in (run, check, schema, list_, data, align, track):
+for _command in (run, compare, report, check, schema, list_, data, align, track):
     bench.add_command(_command)
 
 
@@ -45,8 +49,10 @@ def main() -> None:
     try:
         bench(prog_name="bench")
     except BenchError as error:
-        click.echo(str(error), err=True)
+        if launched_rank() == 0 or error.exit_code == 1:  # a user's mistake is the same on every rank
+            click.echo(str(error), err=True)
         sys.exit(error.exit_code)
     except Killed as error:
-        click.echo(f"stopped by {error}; {error.remedy}", err=True)
+        if launched_rank() == 0:
+            click.echo(f"stopped by {error}; {error.remedy}", err=True)
         sys.exit(143 if error.signal_name == "SIGTERM" else 130)

@@ -3,11 +3,34 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any, Literal, TypeAlias, TypeVar
+
+import click
 
 from bench.errors import UserError
 
 _OVERRIDE = re.compile(r"[A-Za-z_][\w.\-]*=")
+
+
+Workers: TypeAlias = "int | Literal['auto']"
+
+_Command = TypeVar("_Command", bound=Callable[..., Any])
+
+
+def workers_option(text: str) -> Callable[[_Command], _Command]:
+    """`--workers auto|N`, as the commands with a pool have it."""
+    return click.option(
+        "--workers", callback=_workers, metavar="auto|N", default="1", show_default=True, help=text
+    )
+
+
+def _workers(context: click.Context, parameter: click.Parameter, value: str) -> Workers:
+    if value == "auto":
+        return "auto"
+    if value.isdigit() and int(value) > 0:
+        return int(value)
+    raise click.BadParameter(f"{value!r} is neither 'auto' nor a positive number")
 
 
 def split_arguments(arguments: Sequence[str]) -> tuple[list[str], list[str]]:

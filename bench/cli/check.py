@@ -30,7 +30,7 @@ def check(arguments: tuple[str, ...], explain: bool) -> None:
 
 @click.command()
 def schema() -> None:
-    r"""Print the JSON schema of configurations, for editors.
+    """Print the JSON schema of configurations, for editors.
 
     \b
     bench schema > bench.schema.json

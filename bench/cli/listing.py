@@ -57,7 +57,8 @@ def _source_rows(registry: Registry[Any], name: str) -> list[tuple[str, str]]:
 def _registry(kind: str) -> Registry[Any]:
     from bench.backbones import BACKBONES
     from bench.data import BATCHES, DATASETS
-    from bench.optim import OPTIMIZERS, SCHEDULES
+    from bench.optim import OPTIMIZERS
+    from bench.schedules import SCHEDULES
     from losses import LOSSES, MINERS
 
     registries: dict[str, Registry[Any]] = {

@@ -123,7 +123,8 @@ def _table(title: str, first: str, *others: str) -> Table:
 def _title(protocol: str, record: RunRecord) -> str:
     figures = record.protocols[protocol]
     pairs = figures.num_genuine + figures.num_impostor
-    return f"{protocol}: {len(figures.fold_accuracy)} folds, {pairs:,} pairs, {figures.metric}"
+    skipped = f" ({figures.num_skipped:,} skipped: images are missing)" if figures.num_skipped else ""
+    return f"{protocol}: {len(figures.fold_accuracy)} folds, {pairs:,} pairs{skipped}, {figures.metric}"
 
 
 def _percent(value: float) -> str:

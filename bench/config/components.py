@@ -8,7 +8,8 @@ from typing import Any
 
 from bench.backbones import BACKBONES
 from bench.data import BATCHES, DATASETS
-from bench.optim import OPTIMIZERS, SCHEDULES
+from bench.optim import OPTIMIZERS
+from bench.schedules import SCHEDULES
 from losses import LOSSES
 from losses.registry import Registry
 

@@ -58,7 +58,7 @@ class HeadConfig(Section):
 
 
 class AugmentConfig(Section):
-    """Random changes to training images; evaluation sees none of them but `standardize`."""
+    """Random changes to training images; evaluation sees `standardize`, and `crop_px` from the middle."""
 
     flip: bool = True
     """Mirror each image with probability 1/2."""
@@ -68,6 +68,13 @@ class AugmentConfig(Section):
 
     rotate_deg: NonNegativeFloat = 0.0
     """Largest random rotation to either side, degrees."""
+
+    crop_px: PositiveInt | None = None
+    """Height and width of the backbone's images, cut out of the data's (facenet: 160 of 182); null: images
+    are fed whole."""
+
+    crop: Literal["random", "center"] = "random"
+    """Which part training cuts out: any, or the middle, as evaluation always does."""
 
     erase: Fraction = 0.0
     """Probability of one random rectangle without content."""
@@ -91,14 +98,18 @@ class TrainConfig(Section):
     max_steps: PositiveInt | None = None
     """Stop after so many steps, whatever the epochs say."""
 
-    precision: Literal["float32", "bf16"] = "float32"
-    """Arithmetic of the backbone; losses compute in float32 in any case."""
+    precision: Literal["float32", "bf16", "float64"] = "float32"
+    """Arithmetic of the backbone. Losses compute in float32; in float64, which is a reference, all do."""
 
     ema_decay: Probability | None = None
     """Decay a step of the moving average of the weights, which is then what is evaluated; null: none."""
 
     clip_norm: PositiveFloat | None = None
     """Largest norm of the whole gradient; null: no clipping."""
+
+    batch_norm_momentum: Annotated[float, Field(gt=0.0, le=1.0)] | None = None
+    """Share that a batch has in the running statistics of batch normalisation (facenet: 0.005, its decay of
+    0.995; torch: 0.1); null: as the backbone has it."""
 
     log_every: PositiveInt = 10
     """Steps between two lines of metrics."""

@@ -2,13 +2,16 @@
 
 from bench.data.augment import Augment
 from bench.data.batches import BATCHES, Batch, BatchSource, Embed
-from bench.data.faces import Data, FaceSet, PairProtocol
+from bench.data.faces import Data, FaceSet, Images, PairProtocol
+from bench.data.folder import folder
 from bench.data.location import cache_folder
 from bench.data.preprocess import Preprocess, Standardization, standardize
 from bench.data.rendered import rendered
+from bench.data.super_batch import SuperBatch
 from losses.registry import Registry
 
 DATASETS: Registry[Data] = Registry("data set")
+DATASETS.register(folder)
 DATASETS.register(rendered)
 
 __all__ = [
@@ -20,9 +23,11 @@ __all__ = [
     "Data",
     "Embed",
     "FaceSet",
+    "Images",
     "PairProtocol",
     "Preprocess",
     "Standardization",
+    "SuperBatch",
     "cache_folder",
     "standardize",
 ]

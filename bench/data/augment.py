@@ -1,4 +1,4 @@
-"""Augmentation of a whole batch on the device, seeded by (seed, batch number).
+"""Augmentation of a whole batch on the device, seeded by (seed, use, batch number).
 
 The parameters of every sample of the global batch are drawn first, on the CPU, in a fixed order; a process
 then applies those of its own share. So neither the number of processes nor the device changes a draw.
@@ -18,13 +18,15 @@ from bench.data.batches import Draw, stream
 
 
 class Augment:
-    """Random flip, shift, rotation, brightness and erasing, then nothing: pixels stay in [0, 255].
+    """Random flip, shift, rotation, crop, brightness and erasing, then nothing: pixels stay in [0, 255].
 
     Args:
         seed: of all draws.
         flip: mirror with probability one half.
         shift_px: largest translation in each direction, px; the border is repeated.
         rotate_deg: largest rotation to each side, degrees.
+        crop_px: height and width of the part that is cut out of each image, every place alike; None keeps
+            images whole.
         erase: probability that one rectangle (2 % to 20 % of the area) becomes grey.
         brightness: b: pixels are multiplied by a factor drawn from [1 - b, 1 + b].
     """
@@ -36,6 +38,7 @@ class Augment:
         flip: bool = True,
         shift_px: int = 0,
         rotate_deg: float = 0.0,
+        crop_px: int | None = None,
         erase: float = 0.0,
         brightness: float = 0.0,
     ) -> None:
@@ -43,10 +46,19 @@ class Augment:
         self._flip = flip
         self._shift_px = shift_px
         self._rotate_rad = math.radians(rotate_deg)
+        self._crop_px = crop_px
         self._erase = erase
         self._brightness = brightness
 
-    def __call__(self, images: Tensor, number: int, size: int, share: slice = slice(None)) -> Tensor:
+    def __call__(
+        self,
+        images: Tensor,
+        number: int,
+        size: int,
+        share: slice = slice(None),
+        *,
+        draw: Draw = Draw.AUGMENTATION,
+    ) -> Tensor:
         """Augment this process' share of global batch `number`.
 
         Args:
@@ -54,14 +66,18 @@ class Augment:
             number: of the batch.
             size: B, images of the global batch.
             share: rows of the global batch that `images` are.
+            draw: what the images are for; the same number means other draws for another use.
 
         Returns:
-            (b, 3, H, W) float32 in [0, 255].
+            (b, 3, H, W) float32 in [0, 255], H and W those of the crop where there is one.
         """
-        draws = stream(self._seed, Draw.AUGMENTATION, number).random((size, 10), dtype=np.float32)[share]
+        random = stream(self._seed, draw, number)
+        draws = random.random((size, 10), dtype=np.float32)[share]
         pixels = images.to(torch.float32, copy=True)  # changed in place below
         place = self._affine if self._rotate_rad else self._flip_and_shift
         pixels = place(pixels, draws)
+        if self._crop_px:
+            pixels = self._cropped(pixels, random.random((size, 2), dtype=np.float32)[share])
         if self._brightness:
             factor = _to(1 + self._brightness * (2 * draws[:, 4] - 1), pixels)
             pixels = (pixels * factor[:, None, None, None]).clamp_(0, 255)
@@ -77,12 +93,14 @@ class Augment:
             return pixels
         reach, height, width = self._shift_px, *pixels.shape[-2:]
         offset = torch.from_numpy((draws[:, 1:3] * (2 * reach + 1)).astype(np.int64)).to(pixels.device)
-        padded = F.pad(pixels, (reach,) * 4, mode="replicate")
-        rows = offset[:, 0, None] + torch.arange(height, device=pixels.device)
-        columns = offset[:, 1, None] + torch.arange(width, device=pixels.device)
-        sample = torch.arange(len(pixels), device=pixels.device)[:, None, None]
-        # advanced indices around the channel slice: (b, H, W, 3)
-        return padded[sample, :, rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2)
+        return _windows(F.pad(pixels, (reach,) * 4, mode="replicate"), offset, height, width)
+
+    def _cropped(self, pixels: Tensor, draws: NDArray[np.float32]) -> Tensor:
+        assert self._crop_px is not None
+        room = np.array(pixels.shape[-2:]) - self._crop_px + 1
+        # float32 rounds a draw just under 1 times the room up to the room itself
+        offset = np.minimum((draws * room).astype(np.int64), room - 1)
+        return _windows(pixels, torch.from_numpy(offset).to(pixels.device), self._crop_px, self._crop_px)
 
     def _affine(self, pixels: Tensor, draws: NDArray[np.float32]) -> Tensor:
         angle = _to(self._rotate_rad * (2 * draws[:, 3] - 1), pixels)
@@ -112,6 +130,15 @@ class Augment:
         chosen = torch.from_numpy(draws[:, 9] < self._erase).to(pixels.device)
         hole = inside_rows[:, :, None] & inside_columns[:, None, :] & chosen[:, None, None]
         return pixels.masked_fill(hole[:, None], 127.5)
+
+
+def _windows(pixels: Tensor, offset: Tensor, height: int, width: int) -> Tensor:
+    """(b, 3, H, W) -> (b, 3, height, width) from row offset[:, 0] and column offset[:, 1] of each image."""
+    rows = offset[:, 0, None] + torch.arange(height, device=pixels.device)
+    columns = offset[:, 1, None] + torch.arange(width, device=pixels.device)
+    sample = torch.arange(len(pixels), device=pixels.device)[:, None, None]
+    # advanced indices around the channel slice: (b, height, width, 3)
+    return pixels[sample, :, rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2)
 
 
 def _to(values: NDArray[np.floating], like: Tensor) -> Tensor:

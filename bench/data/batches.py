@@ -1,12 +1,11 @@
 """Which images make up each training batch.
 
-Every source is a function of (seed, batch number): its whole state is that number, all processes compute
-the same global batch, and a resumed run draws exactly what an uninterrupted one would have drawn.
+The sources here are functions of (seed, batch number): their whole state is that number, all processes
+compute the same global batch, and a resumed run draws exactly what an uninterrupted one would have drawn.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from enum import IntEnum
 from typing import Any, Protocol
@@ -20,8 +19,25 @@ from losses.registry import Registry
 from losses.types import PositiveInt
 
 Indices = NDArray[np.int64]
-Embed = Callable[[Indices], torch.Tensor]
-"""Image indices (N,) -> raw embeddings (N, D) by the current weights; for sources that select by distance."""
+
+
+class Embed(Protocol):
+    """Embeds training images by the current weights, forward only: for sources that select by distance."""
+
+    def __call__(
+        self, indices: Indices, *, batch_size: int, training: bool = False, number: int = 0
+    ) -> torch.Tensor:
+        """Raw embeddings (N, D), on the device.
+
+        Args:
+            indices: (N,) of the images.
+            batch_size: images at a time; in training mode they are normalised together. A last image that
+                would stand alone joins the batch before.
+            training: True embeds as a training step would: augmented, with dropout and statistics of the
+                batch, which enter the running ones. False: as they are, in evaluation mode.
+            number: seeds the augmentation; each selection has its own.
+        """
+        ...
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,6 +57,7 @@ class BatchSource(Protocol):
     """What the training loop pulls its batches from.
 
     `size` is the number of images of a global batch. `state_dict` holds all that the next batches depend on.
+    A source whose rows are anchor, positive, negative, anchor, ... says so by `gives_triplets = True`.
     """
 
     size: int
@@ -67,11 +84,26 @@ class Draw(IntEnum):
     ORDER = 0
     IMAGES = 1
     AUGMENTATION = 2
+    SELECTION = 3
+    FORWARD = 4
+    LOSS = 5
 
 
 def stream(seed: int, draw: Draw, counter: int) -> np.random.Generator:
     """Random numbers that depend on the arguments alone, never on what was drawn before."""
     return np.random.Generator(np.random.Philox(np.random.SeedSequence([seed, draw, counter])))
+
+
+def torch_seed(seed: int, draw: Draw, counter: int, rank: int = 0) -> int:
+    """For torch.manual_seed: what torch draws next depends on the arguments alone, as with `stream`."""
+    return int(np.random.SeedSequence([seed, draw, counter, rank]).generate_state(1, np.uint64)[0])
+
+
+def images_of_people(labels: Indices) -> list[Indices]:
+    """The images of each person, in order of their labels."""
+    order = np.argsort(labels, kind="stable")
+    _, starts = np.unique(labels[order], return_index=True)
+    return np.split(order, starts[1:])
 
 
 class _Counted:
@@ -142,9 +174,7 @@ class PK(_Counted):
         self, labels: Indices, seed: int, *, people: PositiveInt = 32, images: PositiveInt = 4
     ) -> None:
         super().__init__()
-        order = np.argsort(labels, kind="stable")
-        _, starts = np.unique(labels[order], return_index=True)
-        self._images_of = [own for own in np.split(order, starts[1:]) if len(own) >= images]
+        self._images_of = [own for own in images_of_people(labels) if len(own) >= images]
         if len(self._images_of) < people:
             raise UserError(
                 f"batch.people: {people} people x {images} images a batch, but only {len(self._images_of)} "

@@ -68,6 +68,11 @@ def cached(
     return _read_manifest(folder)
 
 
+def whole(folder: Path, parameters: dict[str, Any]) -> dict[str, Any] | None:
+    """The manifest of a folder that needs no building, for callers who have to find out what to build."""
+    return _read_manifest(folder) if _problem(folder, parameters) is None else None
+
+
 def _build(
     folder: Path, parameters: dict[str, Any], build: Callable[[Path], dict[str, Any]], num_bytes: int
 ) -> None:

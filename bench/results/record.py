@@ -31,6 +31,7 @@ class ProtocolRecord(_Document):
     val_exact: dict[str, dict[str, float]]
     num_genuine: int
     num_impostor: int
+    num_skipped: int = Field(default=0, description="official pairs left out because an image is missing")
     metric: str
     flip: str
     subtract_mean: bool
@@ -112,6 +113,7 @@ class RunRecord(_Document):
     data_audit: DataAudit | None = Field(
         default=None, description="verdict of `bench data audit`; None where the data set was never audited"
     )
+    data_notes: tuple[str, ...] = Field(default=(), description="images that were left out, say")
     state: State
     error: str | None = None
     started_at: str

@@ -3,6 +3,7 @@ import pytest
 import torch
 
 from bench.data import Augment
+from bench.data.batches import Draw
 
 
 def pictures(count: int = 6, size: int = 16) -> torch.Tensor:
@@ -12,7 +13,7 @@ def pictures(count: int = 6, size: int = 16) -> torch.Tensor:
 ALL = {"flip": True, "shift_px": 2, "rotate_deg": 10.0, "erase": 0.5, "brightness": 0.3}
 
 
-@pytest.mark.parametrize("options", [ALL, {**ALL, "rotate_deg": 0.0}])
+@pytest.mark.parametrize("options", [ALL, {**ALL, "rotate_deg": 0.0}, {**ALL, "crop_px": 11}])
 def test_a_share_of_the_batch_gets_what_the_whole_batch_would_give_it(options: dict[str, float]) -> None:
     images = pictures()
     whole = Augment(7, **options)(images, 3, 6)
@@ -75,3 +76,28 @@ def test_the_images_themselves_are_left_as_they_are() -> None:
     before = images.clone()
     Augment(7, **ALL)(images.to(torch.uint8), 0, 6)
     assert torch.equal(images, before)
+
+
+def test_a_crop_is_a_part_of_the_image_from_every_place_alike() -> None:
+    images = pictures(1, 8).expand(900, 3, 8, 8)
+    cropped = Augment(0, flip=False, crop_px=6)(images, 0, 900)
+    assert cropped.shape == (900, 3, 6, 6)
+    parts = [
+        images[0, :, row : row + 6, column : column + 6].float() for row in range(3) for column in range(3)
+    ]
+    seen = [sum(torch.equal(crop, part) for crop in cropped) for part in parts]
+    assert sum(seen) == 900
+    assert min(seen) > 60  # 100 each on average; 60 is four standard deviations off
+
+
+def test_a_crop_changes_no_other_draw() -> None:
+    images = pictures()
+    whole = Augment(7, **ALL)(images, 3, 6)
+    assert torch.equal(Augment(7, **ALL, crop_px=16)(images, 3, 6), whole)
+
+
+def test_the_same_number_gives_other_draws_for_another_use() -> None:
+    images = pictures()
+    training = Augment(7, **ALL)(images, 3, 6)
+    selecting = Augment(7, **ALL)(images, 3, 6, draw=Draw.SELECTION)
+    assert not torch.equal(training, selecting)

@@ -3,6 +3,7 @@ import torch
 from torch import nn
 
 from bench.backbones import BACKBONES
+from bench.backbones.ir_small import ir_small
 from bench.data import Preprocess
 from bench.embed import embed, forward
 
@@ -76,3 +77,28 @@ def test_embedding_leaves_the_mode_of_the_backbone_as_it_was() -> None:
     )
     assert (first == second).all()
     assert network.training
+
+
+@pytest.mark.parametrize(("name", "millions"), [("small", 18), ("ir_small", 64)])
+def test_the_work_of_a_backbone_is_what_its_docstring_says(name: str, millions: int) -> None:
+    network = BACKBONES.build(name, {}, {}).eval()
+    work = 0
+
+    def count(layer: nn.Module, inputs: tuple[torch.Tensor, ...], outputs: torch.Tensor) -> None:
+        nonlocal work
+        assert isinstance(layer, nn.Conv2d | nn.Linear)
+        work += layer.weight.numel() * outputs[0, 0].numel()
+
+    for layer in network.modules():
+        if isinstance(layer, nn.Conv2d | nn.Linear):
+            layer.register_forward_hook(count)
+    network(torch.zeros(1, 3, 64, 64))
+    assert round(work / 1e6) == millions
+    assert f"{millions} M multiply-adds at 64 px" in " ".join((BACKBONES.summary(name)).split())
+
+
+def test_a_unit_of_ir_small_keeps_what_came_in() -> None:
+    unit = ir_small().units[2]  # type: ignore[index, union-attr]
+    features = torch.randn(2, 128, 8, 8)
+    nn.init.zeros_(unit.residual[5].weight)  # the last norm of the residual
+    assert torch.equal(unit(features), features)

@@ -3,8 +3,9 @@
 from typing import Any
 
 import pytest
+import torch
 
-from losses import LOSSES, MINERS, Choice, Loss, Term
+from losses import LOSSES, MINERS, Choice, Loss, Term, Triplet
 from losses.contract import LossContract
 
 PAIRS = ("triplet", "contrastive", "multi_similarity", "sup_con", "info_nce", "cross_batch_memory")
@@ -13,10 +14,12 @@ SETTINGS: dict[str, list[dict[str, Any]]] = {
     "softmax": [{"bias": False, "label_smoothing": 0.1}],
     "center": [{"convention": "paper", "factor": 1.0, "alfa": 0.5}, {"centers": "learnable"}],
     "center_term": [{"convention": "paper"}, {"centers": "learnable"}],
+    "prelogits_norm": [{"p": 2.0, "factor": 1.0}],
     "sphereface": [{"lambda_end": 0.0, "margin": 3}],
     "contrastive": [{"average": "all", "margin": 1.5}],
     "triplet": [
-        *({"mining": mining, "alpha": 0.5} for mining in MINERS.names()),
+        # given has a class of its own: these batches hold no triplets
+        *({"mining": mining, "alpha": 0.5} for mining in MINERS.names() if mining != "given"),
         {"mining": "all", "squared": False, "average": "all"},
         {"mining": "hard", "squared": False, "margin": "soft"},
         {"mining": "semi_hard", "squared": False, "margin": "soft"},
@@ -45,6 +48,18 @@ class TestEveryLoss(LossContract):
     def make(self) -> Loss:
         engine = {"embedding_dim": self.embedding_dim, "num_classes": self.num_classes}
         return LOSSES.build(self.name, engine, self.options)
+
+
+class TestGivenTriplets(LossContract):
+    compares_pairs = True
+    is_random = True  # not so, but the order of the batch says which rows belong together
+
+    def batch(self, dtype: torch.dtype = torch.float32) -> tuple[torch.Tensor, torch.Tensor]:
+        embeddings, _ = super().batch(dtype)
+        return embeddings, torch.tensor([0, 0, 1, 1, 1, 2, 2, 2, 0, 0, 0, 3])
+
+    def make(self) -> Loss:
+        return Triplet(mining="given", alpha=0.5, average="all")
 
 
 def test_the_settings_above_name_losses_and_options_that_exist() -> None:

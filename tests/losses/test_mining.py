@@ -91,6 +91,10 @@ def test_every_mined_triplet_obeys_its_rule(name: str, memory: int) -> None:
         }
         assert {a: (p, n) for a, p, n in chosen} == expected
         assert mined.candidates == len(closest)
+    elif name == "given":
+        rows = [(a, a + 1, a + 2) for a in range(0, len(d) - 2, 3)]
+        assert chosen == [(a, p, n) for a, p, n in rows if labels[a] == labels[p] and labels[a] != labels[n]]
+        assert mined.candidates == len(rows)
     else:
         assert mined.candidates == len(pairs)
         found_pairs = [(a, p) for a, p, _ in chosen]

@@ -209,3 +209,21 @@ def test_value_by_hand() -> None:
     assert output.monitors["d_ap_p50"].item() == pytest.approx(2.0)
     assert output.monitors["d_an_p50"].item() == pytest.approx((2.0 + 4.0) / 2)
     assert math.isfinite(output.monitors["effective_rank"])
+
+
+def test_given_triplets_are_facenets_triplet_loss() -> None:
+    torch.manual_seed(0)
+    rows = torch.randn(18, 5, dtype=torch.float64, requires_grad=True)
+    labels = torch.tensor([0, 0, 1, 1, 1, 0, 2, 2, 0, 0, 0, 2, 3, 3, 1, 2, 2, 3])
+    output = Triplet(mining="given", alpha=0.6, average="all")(rows, labels)
+    output.total.backward()
+    again = rows.detach().clone().requires_grad_()
+    unit = again / again.square().sum(1, keepdim=True).sqrt()
+    anchor, positive, negative = unit.reshape(6, 3, 5).unbind(1)
+    gaps = ((anchor - positive) ** 2).sum(1) - ((anchor - negative) ** 2).sum(1) + 0.6
+    assert 0 < int((gaps > 0).sum()) < 6, "the mean must be over inactive triplets too"
+    expected = gaps.clamp(min=0.0).mean()
+    expected.backward()
+    torch.testing.assert_close(output.total, expected)
+    torch.testing.assert_close(rows.grad, again.grad)
+    assert output.monitors["active_share"].item() == pytest.approx(int((gaps > 0).sum()) / 6)

@@ -9,18 +9,18 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from bench.data.cache import cached
-from bench.data.faces import Data, FaceSet, PairProtocol
+from bench.data.faces import Data, FaceSet, ImageSize, PairProtocol
 from bench.data.pairs import image_name, load_protocol, write_pairs
 from bench.data.rendered.protocol import IMAGES_PER_PERSON, draw_protocol, num_people
 from bench.data.rendered.render import render
 from bench.data.rendered.streams import Split
-from losses.types import Bounds, NonNegative, NonNegativeInt, PositiveInt
+from losses.types import NonNegative, NonNegativeInt, PositiveInt
 
 logger = logging.getLogger("bench.data")
 
@@ -30,8 +30,6 @@ RENDERER_VERSION = 2
 # The difficulty at which configs/softmax.yaml reaches 98.5 +- 0.5 % on the test pairs (98.5 % with seed 0
 # when it was chosen, before any center or triplet run). Never to be changed for another loss's sake.
 CALIBRATED = 0.5
-
-ImageSize = Annotated[int, Bounds(ge=16, le=1024, unit="px")]
 
 IMAGES, LABELS = "images.npy", "labels.npy"
 PAIRS = {Split.VALIDATION: "pairs_validation.txt", Split.TEST: "pairs.txt"}

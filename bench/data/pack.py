@@ -1,0 +1,271 @@
+"""Packed images: decoded once into a memory map that training gathers its batches from.
+
+A pack is a folder:
+
+    images.npy        (N, 3, size, size) uint8 RGB, sorted by identity and name
+    labels.npy        (N,) int64
+    identities.json   the name of each label
+    names.json        `identity/file` of each image
+    meta.json         counts, checksums, the source, what could not be read
+
+Opening reads little of it, however many images there are: names come when they are asked for.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import time
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bench.data.faces import Images
+from bench.errors import UserError
+from bench.images import ImageFiles, decode_all, num_workers
+
+logger = logging.getLogger("bench.data")
+
+IMAGES, LABELS, IDENTITIES, NAMES = "images.npy", "labels.npy", "identities.json", "names.json"
+# Raise it whenever the same files would give other pixels or another order.
+PACK_VERSION = 1
+# Images under one checksum: 13 MB at 64 px, 79 MB at 160 px. So much is named when something is corrupt.
+CHECKED_BLOCK = 1024
+_SAY_EVERY_S = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class LeftOut:
+    """An image that is not in the pack.
+
+    Args:
+        name: `identity/file`.
+        reason: such as "is empty".
+    """
+
+    name: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class PackManifest:
+    """What meta.json says of a pack.
+
+    Args:
+        version: of the form.
+        checksum: of all pixels and labels; the same wherever the source lay, whatever it was packed from.
+        num_images: N.
+        num_identities: with or without an image that could be read.
+        size_px: height and width.
+        source: folder or archive that was packed, as its last name.
+        blocks: sha256 of each CHECKED_BLOCK images of images.npy.
+        labels: sha256 of the labels.
+        unreadable: images of the source that could not be read.
+        num_ignored: files of the source that are no images by their names.
+    """
+
+    version: int
+    checksum: str
+    num_images: int
+    num_identities: int
+    size_px: int
+    source: str
+    blocks: tuple[str, ...]
+    labels: str
+    unreadable: tuple[LeftOut, ...]
+    num_ignored: int
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, values: dict[str, Any]) -> PackManifest:
+        """What `to_json` gave, among other entries.
+
+        Raises:
+            KeyError, TypeError: something else.
+        """
+        own = {name: values[name] for name in cls.__dataclass_fields__}
+        own |= {"blocks": tuple(own["blocks"])}
+        own |= {"unreadable": tuple(LeftOut(**entry) for entry in own["unreadable"])}
+        return cls(**own)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Pack:
+    """An open pack.
+
+    Args:
+        folder: where it lies.
+        manifest: what it says of itself.
+        images: (N, 3, H, W) uint8.
+        labels: (N,) int64, ascending.
+        identities: name of each label.
+    """
+
+    folder: Path
+    manifest: PackManifest
+    images: Images
+    labels: NDArray[np.int64]
+    identities: tuple[str, ...]
+
+    def names(self) -> tuple[str, ...]:
+        """`identity/file` of each image. Takes a second for some millions."""
+        return tuple(json.loads((self.folder / NAMES).read_text()))
+
+
+def pack_bytes(num_images: int, size_px: int) -> int:
+    """About how much a pack takes."""
+    return num_images * (3 * size_px**2 + 128) + 2**20
+
+
+def write_pack(folder: Path, files: ImageFiles, size_px: int, *, workers: int | None = None) -> PackManifest:
+    """Decode every file into `folder`. What cannot be read is left out, and listed in the manifest.
+
+    Args:
+        folder: exists, and is empty.
+        files: what to pack.
+        size_px: height and width.
+        workers: processes; None takes the CPUs there are.
+
+    Raises:
+        UserError: nothing could be read.
+        OSError: the disk is full, say.
+    """
+    progress = _Progress(len(files), size_px)
+    kept: list[NDArray[np.int64]] = []
+    unreadable: list[LeftOut] = []
+    digests = _BlockDigests()
+    with (folder / IMAGES).open("wb") as stream:
+        # Written as a stream, not through a memory map: a full disk is then an error and not a bus fault.
+        _write_header(stream, len(files), size_px)
+        for part in decode_all(files.blobs, len(files), size_px, workers=workers or num_workers()):
+            stream.write(part.pixels.data)
+            digests.update(part.pixels)
+            kept.append(part.rows)
+            unreadable += [LeftOut(files.names[row], reason) for row, reason in part.failures]
+            progress.say(part.stop)
+        rows = np.concatenate(kept)
+        if not len(rows):
+            worst = unreadable[0]
+            raise UserError(
+                f"{files.source}: none of its {len(files):,} images can be read; "
+                f"the first: {worst.name} {worst.reason}"
+            )
+        stream.seek(0)
+        _write_header(stream, len(rows), size_px)  # numpy leaves room for a count of any length
+    labels = files.labels[rows]
+    np.save(folder / LABELS, labels)
+    _write_json(folder / IDENTITIES, files.identities)
+    _write_json(folder / NAMES, [files.names[row] for row in rows])
+    blocks, labels_digest = digests.finish(), hashlib.sha256(labels.astype("<i8").tobytes()).hexdigest()
+    progress.finish(len(unreadable))
+    return PackManifest(
+        version=PACK_VERSION,
+        checksum=pack_checksum(blocks, labels_digest, size_px),
+        num_images=len(rows),
+        num_identities=len(files.identities),
+        size_px=size_px,
+        source=files.source.name,
+        blocks=blocks,
+        labels=labels_digest,
+        unreadable=tuple(unreadable),
+        num_ignored=files.num_ignored,
+    )
+
+
+def open_pack(folder: Path, manifest: PackManifest) -> Pack:
+    """Map the files of a whole pack."""
+    return Pack(
+        folder,
+        manifest,
+        np.load(folder / IMAGES, mmap_mode="r"),
+        np.load(folder / LABELS, mmap_mode="r"),
+        tuple(json.loads((folder / IDENTITIES).read_text())),
+    )
+
+
+def pack_checksum(blocks: tuple[str, ...], labels: str, size_px: int) -> str:
+    """Hex digest of a whole pack, from those of its parts."""
+    return hashlib.sha256("\n".join((str(size_px), labels, *blocks)).encode()).hexdigest()
+
+
+def block_digests(images: Images) -> Iterator[tuple[int, str]]:
+    """First row and sha256 of each block, as they are on the disk now."""
+    for start in range(0, len(images), CHECKED_BLOCK):
+        block = images[start : start + CHECKED_BLOCK]
+        yield start, hashlib.sha256(np.ascontiguousarray(block).data).hexdigest()
+
+
+class _BlockDigests:
+    """sha256 of every CHECKED_BLOCK images of a stream that comes in other pieces."""
+
+    def __init__(self) -> None:
+        self._done: list[str] = []
+        self._open = hashlib.sha256()
+        self._count = 0
+
+    def update(self, pixels: NDArray[np.uint8]) -> None:
+        while len(pixels):
+            part = pixels[: CHECKED_BLOCK - self._count]
+            self._open.update(part.data)
+            self._count += len(part)
+            pixels = pixels[len(part) :]
+            if self._count == CHECKED_BLOCK:
+                self._close()
+
+    def finish(self) -> tuple[str, ...]:
+        if self._count:
+            self._close()
+        return tuple(self._done)
+
+    def _close(self) -> None:
+        self._done.append(self._open.hexdigest())
+        self._open, self._count = hashlib.sha256(), 0
+
+
+class _Progress:
+    """Lines in the log: how many, how fast, how long still."""
+
+    def __init__(self, total: int, size_px: int) -> None:
+        self._total = total
+        self._began = self._said = time.monotonic()
+        logger.info("packing %s images at %d px", f"{total:,}", size_px)
+
+    def say(self, done: int) -> None:
+        now = time.monotonic()
+        if now - self._said < _SAY_EVERY_S:
+            return
+        self._said = now
+        rate = done / (now - self._began)
+        left = (self._total - done) / rate
+        logger.info(
+            "packed %s of %s images, %s images/s, %.0f s left",
+            *(f"{number:,.0f}" for number in (done, self._total, rate)),
+            left,
+        )
+
+    def finish(self, num_unreadable: int) -> None:
+        seconds = time.monotonic() - self._began
+        logger.info(
+            "packed %s images in %.1f s; %s could not be read",
+            f"{self._total - num_unreadable:,}",
+            seconds,
+            f"{num_unreadable:,}",
+        )
+
+
+def _write_header(stream: Any, count: int, size_px: int) -> None:
+    header = {"descr": "|u1", "fortran_order": False, "shape": (count, 3, size_px, size_px)}
+    np.lib.format.write_array_header_1_0(stream, header)
+
+
+def _write_json(path: Path, values: object) -> None:
+    # ASCII: names of files need not be UTF-8, and come back as they were
+    path.write_text(json.dumps(values) + "\n")

@@ -1,0 +1,202 @@
+"""Several processes train one model. The only code that knows torch.distributed.
+
+`torchrun` starts the processes and tells each its rank in the environment. Each takes an equal share of every
+global batch; the embeddings are gathered, so that every process computes the same loss of the whole batch. A
+loss, a miner and a batch source therefore never hear of ranks.
+"""
+
+from __future__ import annotations
+
+import atexit
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+
+from bench.errors import BenchError, UserError
+
+# A process that is silent for longer counts as dead: first evaluations and checkpoints take a while.
+TIMEOUT = timedelta(minutes=10)
+
+
+@dataclass(frozen=True, slots=True)
+class World:
+    """The processes of one run, as one of them sees them.
+
+    Args:
+        rank: of this process, from 0.
+        size: number of processes.
+        local_rank: among the processes of this machine: picks the GPU.
+        local_size: processes on this machine, which share its CPUs.
+    """
+
+    rank: int = 0
+    size: int = 1
+    local_rank: int = 0
+    local_size: int = 1
+
+    @property
+    def is_first(self) -> bool:
+        """Whether this process writes: run folder, tracking, terminal."""
+        return self.rank == 0
+
+    def share(self, count: int) -> slice:
+        """This process' rows of a global batch of `count`, which the number of processes divides."""
+        own = count // self.size
+        return slice(self.rank * own, (self.rank + 1) * own)
+
+    def check_batch(self, count: int) -> None:
+        """See that a global batch can be divided: unequal shares would weigh images differently.
+
+        Raises:
+            UserError: it cannot.
+        """
+        if count % self.size:
+            raise UserError(
+                f"batch: {count} images do not divide among {self.size} processes; "
+                f"choose a multiple of {self.size}"
+            )
+
+    def gather(self, rows: Tensor) -> Tensor:
+        """Every process' (b, ...) rows, in the order of ranks: (size * b, ...), with gradient."""
+        if self.size == 1:
+            return rows
+        gathered: Tensor = _Gather.apply(rows, self)
+        return gathered
+
+    def gather_all(self, compute_share: Any, count: int) -> Tensor:
+        """Divide `count` rows of work that needs no gradient, and collect what comes out, in order.
+
+        Args:
+            compute_share: slice of rows -> tensor with as many rows; called once, with at least one row.
+            count: rows in all; they need not divide.
+        """
+        if self.size == 1:
+            result: Tensor = compute_share(slice(0, count))
+            return result
+        each = -(-count // self.size)
+        # The last processes may have nothing left to do: they repeat the last row, and it is cut off again.
+        start = min(self.rank * each, count - 1)
+        stop = max(start + 1, min(count, (self.rank + 1) * each))
+        own = compute_share(slice(start, stop))
+        padded = own.new_zeros((each, *own.shape[1:]))
+        padded[: stop - start] = own
+        return _all_gather(padded.contiguous(), self.size)[:count]
+
+    def any(self, flag: bool) -> bool:
+        """Whether any process says so: a decision that all take together."""
+        if self.size == 1:
+            return flag
+        flags = torch.tensor([int(flag)], device=_control_device())
+        dist.all_reduce(flags, op=dist.ReduceOp.MAX)
+        return bool(flags.item())
+
+    def tell(self, message: Any = None) -> Any:
+        """What the first process says, heard by all. Others' arguments are not read."""
+        if self.size == 1:
+            return message
+        box = [message]
+        dist.broadcast_object_list(box, src=0, device=_control_device())
+        return box[0]
+
+    def parallel(self, backbone: nn.Module) -> nn.Module:
+        """The module to call in training: gradients of its parameters become means over the processes."""
+        if self.size == 1 or not any(parameter.requires_grad for parameter in backbone.parameters()):
+            return backbone
+        device = next(backbone.parameters()).device
+        return DistributedDataParallel(backbone, device_ids=[device] if device.type == "cuda" else None)
+
+    @torch.no_grad()
+    def unify(self, loss: nn.Module) -> None:
+        """Keep a loss' gradients and buffers (centers, a memory) one truth on all processes.
+
+        Every process computes the loss of the same batch, so they are equal already, but for arithmetic
+        whose order is not fixed (atomic additions on a GPU): without this they would drift apart.
+        """
+        if self.size == 1:
+            return
+        for parameter in loss.parameters():
+            if parameter.grad is not None:
+                dist.all_reduce(parameter.grad)
+                parameter.grad.div_(self.size)
+        self.unify_buffers(loss)
+
+    @torch.no_grad()
+    def unify_buffers(self, module: nn.Module) -> None:
+        """Give every process the first one's buffers: running statistics differ, each saw its own share."""
+        if self.size > 1:
+            for buffer in module.buffers():
+                dist.broadcast(buffer, src=0)
+
+
+ALONE = World()
+
+
+@contextmanager
+def join_world() -> Iterator[World]:
+    """The processes that torchrun started this one with; alone without it.
+
+    Raises:
+        BenchError: another process has died or does not answer.
+    """
+    size = int(os.environ.get("WORLD_SIZE", "1"))
+    if size == 1:
+        yield ALONE
+        return
+    local_rank = int(os.environ.get("LOCAL_RANK", "0"))
+    if torch.cuda.is_available():
+        torch.cuda.set_device(local_rank)
+    if not dist.is_initialized():  # once a process: torchrun's rendezvous cannot be joined a second time
+        dist.init_process_group("nccl" if torch.cuda.is_available() else "gloo", timeout=TIMEOUT)
+        atexit.register(dist.destroy_process_group)
+    world = World(dist.get_rank(), size, local_rank, int(os.environ.get("LOCAL_WORLD_SIZE", "1")))
+    try:
+        yield world
+    except (dist.DistError, RuntimeError) as error:
+        if not _is_peer_loss(error):
+            raise
+        raise BenchError(
+            f"rank {world.rank} of {world.size}: another process of this run has died or does not answer "
+            f"({str(error).splitlines()[0][:200]}); continue with --resume"
+        ) from error
+
+
+class _Gather(torch.autograd.Function):
+    """All-gather whose gradient is exact when every process computes the same loss of all rows.
+
+    Each process then knows the whole gradient of its own rows without asking. DistributedDataParallel will
+    divide by the number of processes, so it is multiplied by that first.
+    """
+
+    @staticmethod
+    def forward(context: Any, rows: Tensor, world: World) -> Tensor:
+        context.world = world
+        return _all_gather(rows.contiguous(), world.size)
+
+    @staticmethod
+    def backward(context: Any, *gradients: Tensor) -> tuple[Tensor, None]:
+        (gradient,) = gradients
+        world: World = context.world
+        return gradient[world.share(len(gradient))] * world.size, None
+
+
+def _all_gather(rows: Tensor, size: int) -> Tensor:
+    gathered = rows.new_empty((size * len(rows), *rows.shape[1:]))
+    dist.all_gather_into_tensor(gathered, rows)
+    return gathered
+
+
+def _control_device() -> torch.device:
+    return torch.device("cuda" if dist.get_backend() == "nccl" else "cpu")
+
+
+def _is_peer_loss(error: BaseException) -> bool:
+    words = ("Connection closed", "Connection reset", "Broken pipe", "Timed out", "timed out", "NCCL", "Gloo")
+    return isinstance(error, dist.DistError) or any(word in str(error) for word in words)
