@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import logging
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
 from bench.data.asked import ProtocolOptions, open_protocol
+from bench.data.audit import audit_verdict
 from bench.data.faces import Data, ImageSize, PairProtocol
 from bench.data.location import given_path
 from bench.data.pack import Pack
@@ -54,7 +56,7 @@ def folder(
     path = given_path(root, "data.root")
     tests = open_protocols(cache, protocol, more_protocols, size_px)
     pack = prepared(cache, path, size_px, "data.root")
-    return divided(
+    data = divided(
         "folder",
         pack,
         seed=seed,
@@ -63,6 +65,8 @@ def folder(
         validation=validation,
         tests=tests,
     )
+    num_images = pack.manifest.num_images + len(pack.manifest.unreadable)
+    return replace(data, audit=audit_verdict(path, num_images=num_images))
 
 
 def open_protocols(

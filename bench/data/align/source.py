@@ -13,15 +13,11 @@ import tarfile
 import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 from bench.errors import UserError
+from bench.images.files import SUFFIXES, is_image
 
-SUFFIXES = frozenset(
-    {".bmp", ".gif", ".jfif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"}
-)
-# What `bench align` writes beside the faces: an aligned folder can be a source again.
-OWN_FILES = frozenset({"alignment.json", "report.csv", "report.png"})
 _BLOCK = 512
 
 
@@ -129,13 +125,6 @@ def _files(path: Path) -> Iterator[Entry | None]:
     raise UserError(f"{path}: does not exist; name a folder of pictures or a tar archive")
 
 
-def _is_picture(name: str) -> bool:
-    last = name.rpartition("/")[2]
-    return (
-        not last.startswith(".") and PurePosixPath(last).suffix.lower() in SUFFIXES and name not in OWN_FILES
-    )
-
-
 def _folder(folder: Path, prefix: str, above: tuple[tuple[int, int], ...]) -> Iterator[Entry | None]:
     """Files in the order of their names; linked folders are followed, but never in a circle."""
     try:
@@ -152,7 +141,7 @@ def _folder(folder: Path, prefix: str, above: tuple[tuple[int, int], ...]) -> It
         if item.is_dir():
             if not item.name.startswith("."):
                 yield from _folder(folder / item.name, f"{name}/", (*above, here))
-        elif not _is_picture(name):
+        elif not is_image(name):
             yield None
         else:
             yield Entry(name, folder / item.name, problem=_file_problem(item))
@@ -172,11 +161,11 @@ def _archive(path: Path) -> Iterator[Entry | None]:
         with archive:
             while (member := archive.next()) is not None:
                 archive.members.clear()  # type: ignore[attr-defined]  # tarfile remembers every member it saw
-                name = str(PurePosixPath(member.name)) if not member.name.startswith("/") else member.name
+                name = member.name.removeprefix("./")
                 last = name
                 if member.isdir():
                     continue
-                if not _is_picture(name):
+                if not is_image(name):
                     yield None
                     continue
                 problem = _member_problem(member)

@@ -21,6 +21,7 @@ from bench.data.align.journal import Journal
 from bench.data.align.landmarks import COLUMNS
 from bench.data.align.run import Shard
 from bench.errors import BenchError, UserError
+from bench.images import list_folder
 
 from ...conftest import Bench
 from .conftest import Pack, encoded
@@ -63,6 +64,7 @@ def test_a_folder_is_aligned_and_the_settings_stand_beside_the_faces(
     }
     assert settings.detector.startswith("MTCNN, facenet-pytorch 2.5.")
     assert report(Path("out")) == {}
+    assert list_folder(Path("out"), "data.root").identities == ("Person_0", "Person_1", "Person_2")
 
 
 def test_several_processes_write_the_same_faces_as_one_also_from_an_archive(

@@ -157,8 +157,9 @@ def test_memory_does_not_grow_with_an_archive(pack: Pack) -> None:
         tracemalloc.stop()
         return most
 
-    peak(50)
-    assert peak(4000) < peak(400) + 50_000  # 3600 more tar headers would take 3 MB
+    # Twice: the interpreter's own table of strings may grow once, by megabytes, at a moment of its own.
+    most = min(peak(4000), peak(4000))
+    assert most < peak(400) + 50_000  # 3600 more tar headers would take 3 MB
 
 
 def test_an_entry_reads_its_own_bytes(tmp_path: Path) -> None:
