@@ -18,7 +18,7 @@ from bench.config import RunConfig
 from bench.data import Data, PairProtocol
 from bench.device import device_name, peak_memory_mib
 from bench.distributed import ALONE, World
-from bench.errors import BenchError, Killed, UserError
+from bench.errors import BenchError, Killed, Pruned, UserError
 from bench.evaluate import Evaluation, evaluate_learner, protocol_record
 from bench.follow import Begin, Over, Stop
 from bench.interrupts import Interrupts
@@ -59,6 +59,7 @@ class Attempt:
         progress: hears how it goes.
         interrupts: tells of signals.
         world: processes that train with this one, the first; the others `follow`.
+        test: also evaluate the test protocols, once trained.
     """
 
     def __init__(
@@ -70,9 +71,12 @@ class Attempt:
         progress: Progress,
         interrupts: Interrupts,
         world: World = ALONE,
+        *,
+        test: bool = True,
     ) -> None:
         self._world = world
         self._others_wait = True
+        self._test_protocols = data.tests if test else ()
         self._config = config
         self._data = data
         self._folder = folder
@@ -129,7 +133,7 @@ class Attempt:
         """Train and evaluate; the folder says FINISHED, FAILED or KILLED afterwards."""
         try:
             self._train(learner, schedule, length)
-            evaluations = [self._test(learner, protocol) for protocol in self._data.tests]
+            evaluations = [self._test(learner, protocol) for protocol in self._test_protocols]
             with self._interrupts.held():
                 self._write_artifacts(evaluations)
                 record = self._record("FINISHED", learner, length, evaluations)
@@ -272,6 +276,8 @@ class Attempt:
         )
 
     def _write_artifacts(self, evaluations: Sequence[Evaluation]) -> None:
+        if not evaluations:
+            return
         self._folder.figures.mkdir(exist_ok=True)
         arrays: dict[str, Any] = {}
         for evaluation in evaluations:
@@ -299,6 +305,8 @@ class Attempt:
 
 
 def _ending(error: BaseException) -> tuple[State, str]:
+    if isinstance(error, Pruned):
+        return "KILLED", error.reason
     if isinstance(error, Killed | KeyboardInterrupt):
         return "KILLED", f"{str(error) or 'SIGINT'} received"
     if isinstance(error, BenchError):

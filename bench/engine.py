@@ -30,6 +30,7 @@ def run(
     resume: bool = False,
     again: bool = False,
     track: bool = True,
+    test: bool = True,
     progress: Progress | None = None,
 ) -> RunRecord:
     """Train and evaluate what a configuration asks for.
@@ -43,12 +44,13 @@ def run(
         resume: continue an interrupted run from its last checkpoint; starts when there is none.
         again: train a finished run anew.
         track: deliver to MLflow while running; False leaves that to another process.
+        test: evaluate the test protocols at the end; a search does not, for the test steers nothing.
         progress: hears how it goes.
 
     Raises:
         UserError: the configuration, the data or the machine cannot do this; nothing was written.
         BenchError: the run failed; its folder and its MLflow run say FAILED.
-        Killed: a signal came; both say KILLED, and `resume` continues.
+        Killed: a signal came, or `progress` has seen enough (Pruned); both say KILLED, `resume` continues.
     """
     if isinstance(source, RunConfig) and overrides:
         raise UserError(f"overrides ({overrides[0]}) go to load_config when a loaded configuration is run")
@@ -65,9 +67,9 @@ def run(
         data = DATASETS.build(config.data.name, {"cache": cache_folder()}, config.data.options)
         learner, schedule, length = build(config, data, device, world)
         if not world.is_first:
-            return follow(config, data, learner, schedule, length, device, interrupts)
+            return follow(config, data, learner, schedule, length, device, interrupts, test=test)
         folder = RunFolder(run_path(config))
-        attempt = Attempt(config, data, folder, device, progress, interrupts, world)
+        attempt = Attempt(config, data, folder, device, progress, interrupts, world, test=test)
         with attempt.heard_by_others(), folder.lock():
             if not again and (finished := finished_record(folder, data)):
                 progress.stage(f"this run is finished already; its record: {folder.path / 'record.json'}")

@@ -39,6 +39,14 @@ class Killed(BaseException):
         super().__init__(signal_name)
 
 
+class Pruned(Killed):
+    """Whoever hears how a run goes (`Progress.validation`) has seen enough of it: a search, for example."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
 def did_you_mean(word: str, candidates: Iterable[str]) -> str:
     """The end of an error message: `; did you mean 'margin'?`, or nothing when no candidate is near."""
     near = difflib.get_close_matches(word, list(candidates), n=1, cutoff=0.6)

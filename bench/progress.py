@@ -18,7 +18,11 @@ class Progress(Protocol):
         ...
 
     def validation(self, step: int, metrics: Mapping[str, float]) -> None:
-        """The validation protocol was evaluated after `step`."""
+        """The validation protocol was evaluated after `step`.
+
+        Raises:
+            Pruned: the run is to end here, with a checkpoint, as KILLED.
+        """
         ...
 
 

@@ -16,6 +16,7 @@ from bench.cli.launch import launched_rank
 from bench.cli.listing import list_
 from bench.cli.report import report
 from bench.cli.run import run
+from bench.cli.study import study
 from bench.cli.track import track
 from bench.errors import BenchError, Killed
 
@@ -29,12 +30,13 @@ def bench() -> None:
     bench run center                     one run: train, evaluate, track
     bench run softmax center --seeds 3   several, with mean and spread
     bench compare softmax center --seeds 5   run what is missing, then report
+    bench study studies/triplet          search settings by validation figures
     bench list losses                    what there is
     bench check center --explain         every setting and where it comes from
     """
 
 
-for _command in (run, compare, report, check, schema, list_, data, align, track):
+for _command in (run, compare, report, study, check, schema, list_, data, align, track):
     bench.add_command(_command)
 
 

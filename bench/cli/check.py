@@ -16,11 +16,18 @@ def check(arguments: tuple[str, ...], explain: bool) -> None:
     """Check configurations without running them; all problems at once, each with its file and line."""
     from bench.config import explain as explain_config
     from bench.config import load_config
+    from bench.study import is_study, load_study
 
     sources, overrides = split_arguments(arguments)
     for source in sources:
-        config = load_config(source, overrides)
-        click.echo(f"{source}: valid, hash {config.hash[:8]}")
+        if is_study(source):
+            study = load_study(source, overrides)
+            config = study.base
+            searched = len(study.space.paths)
+            click.echo(f"{source}: valid study, {searched} searched, {study.settings.trials} trials")
+        else:
+            config = load_config(source, overrides)
+            click.echo(f"{source}: valid, hash {config.hash[:8]}")
         if explain:
             rows = explain_config(config)
             width = max(len(row.path) for row in rows)

@@ -16,7 +16,13 @@ from bench.config.options import Options, component_options, option_values, reco
 from bench.config.plugins import Plugin, import_plugin
 from bench.config.rules import listed, rule, shown_value, violated
 from bench.config.run_config import Component, RunConfig
-from bench.config.sections import COMPONENT_SECTIONS, STATIC_SECTIONS, HeadConfig, Section
+from bench.config.sections import (
+    COMPONENT_SECTIONS,
+    STATIC_SECTIONS,
+    STUDY_SECTIONS,
+    HeadConfig,
+    Section,
+)
 from bench.config.yaml_file import (
     MAX_DEPTH,
     DataPath,
@@ -60,20 +66,23 @@ def check(tree: Node, default_name: str, components: Mapping[str, Registry[Any]]
     Raises:
         ConfigError: all problems, sorted by file and line, the command line's last.
     """
-    checker = _Checker(tree, components)
+    checker = Checker(tree, components)
     plugins = checker.plugins()
     head = checker.head(default_name)
     chosen = {section: checker.component(section) for section in COMPONENT_SECTIONS}
     static = {section: checker.static(section, model) for section, model in STATIC_SECTIONS.items()}
-    if checker.problems:
-        ordered = sorted(checker.problems, key=lambda it: (it.origin == COMMAND_LINE, it.origin, it.path))
-        raise ConfigError(dict.fromkeys(map(str, ordered)))
+    checker.finish()
     values: dict[str, Any] = {**head, **chosen, **static}
     return RunConfig(**values, plugins=plugins, origins={dotted(path): str(o) for path, o in _origins(tree)})
 
 
-class _Checker:
-    """Collects the problems of one tree, section by section."""
+class Checker:
+    """Collects the problems of one tree, section by section.
+
+    Args:
+        tree: a mapping, without `extends`.
+        components: section -> registry, for every section that `component` will be asked for.
+    """
 
     def __init__(self, tree: Node, components: Mapping[str, Registry[Any]]) -> None:
         self.tree = tree
@@ -88,7 +97,18 @@ class _Checker:
         text = f"{message}, its default" if by_default else message
         self.problems.append(Problem(origin_at(self.tree, path), dotted(path), text))
 
+    def finish(self) -> None:
+        """Raise what was found.
+
+        Raises:
+            ConfigError: all problems, sorted by file and line, the command line's last.
+        """
+        if self.problems:
+            ordered = sorted(self.problems, key=lambda it: (it.origin == COMMAND_LINE, it.origin, it.path))
+            raise ConfigError(dict.fromkeys(map(str, ordered)))
+
     def plugins(self) -> tuple[Plugin, ...]:
+        """Import what `plugins` names."""
         node = child(self.tree, "plugins")
         if node is None:
             return ()
@@ -115,25 +135,31 @@ class _Checker:
         return tuple(found.values())
 
     def head(self, default_name: str) -> dict[str, Plain]:
+        """The keys at the top that are values."""
         values = plain(self.tree)
         assert isinstance(values, dict)
         for key in values:
-            if key not in KNOWN_KEYS:
-                self.report((key,), f"unknown key{did_you_mean(str(key), KNOWN_KEYS)}")
+            if key in STUDY_SECTIONS:
+                self.report((key,), "belongs to a study, which 'bench study' runs; this is a single run")
+            elif key not in KNOWN_KEYS:
+                hint = did_you_mean(str(key), (*KNOWN_KEYS, *STUDY_SECTIONS))
+                self.report((key,), f"unknown key{hint}")
         given: dict[Key, Plain] = {"name": default_name}
         given |= {key: value for key, value in values.items() if key in HeadConfig.model_fields}
-        checked = self.validated(HeadConfig, given, (), _types(HeadConfig))
+        checked = self.validated(HeadConfig, given, (), field_types(HeadConfig))
         return checked.model_dump() if checked else {}
 
     def static(self, section: str, model: type[Section]) -> Section | None:
+        """A section that is the same for every component; None after a problem."""
         node = child(self.tree, section)
         values = plain(node) if node is not None else {}
         if not isinstance(values, dict):
             self.report((section,), f"must be a section of 'key: value' lines, got {shown_value(values)}")
             return None
-        return self.validated(model, values, (section,), _types(model))
+        return self.validated(model, values, (section,), field_types(model))
 
     def component(self, section: str) -> Component | None:
+        """A section that names a component; None after a problem."""
         registry = self.components[section]
         node = child(self.tree, section)
         if node is None:
@@ -282,7 +308,7 @@ class _Checker:
             return None
 
 
-def _types(model: type[Section]) -> dict[str, Any]:
+def field_types(model: type[Section]) -> dict[str, Any]:
     """Option -> type with its limits; pydantic keeps the two apart."""
     return {
         name: Annotated[(field.annotation, *field.metadata)] if field.metadata else field.annotation

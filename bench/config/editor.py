@@ -10,7 +10,7 @@ from pydantic_core import to_jsonable_python
 
 from bench.config.nested import is_list, is_record, registry_of, without_null
 from bench.config.options import Options, component_options, record_options
-from bench.config.sections import COMPONENT_SECTIONS, STATIC_SECTIONS, HeadConfig, Section
+from bench.config.sections import COMPONENT_SECTIONS, STATIC_SECTIONS, STUDY_SECTIONS, HeadConfig, Section
 from bench.config.shipped import fragment_names
 from losses.registry import Registry
 
@@ -49,12 +49,14 @@ def json_schema(components: Mapping[str, Registry[Any]] | None = None) -> Schema
     sections = {name: _component(components[name], definitions) for name in COMPONENT_SECTIONS}
     sections |= {name: _object(model) for name, model in STATIC_SECTIONS.items()}
     head = _object(HeadConfig)["properties"]
+    # allowed, not described: what they may hold is checked by a layer above this one
+    of_studies = {name: {"description": "Of a study, which 'bench study' runs."} for name in STUDY_SECTIONS}
     return {
         "$schema": DRAFT,
         "title": "faceloss-bench configuration",
         "type": "object",
         "additionalProperties": False,
-        "properties": {**_PATH_KEYS, **head, **sections},
+        "properties": {**_PATH_KEYS, **head, **sections, **of_studies},
         # A plugin's names are unknown here, so a file that has plugins, or may inherit some, may use any.
         "if": {"anyOf": [{"required": ["plugins"]}, _extends_others()]},
         "else": {"properties": {name: _known_name(components[name]) for name in COMPONENT_SECTIONS}},

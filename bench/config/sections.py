@@ -196,3 +196,6 @@ STATIC_SECTIONS: dict[str, type[Section]] = {
 
 # Sections of registered components: `name` plus the options of the factory of that name.
 COMPONENT_SECTIONS = ("data", "backbone", "loss", "batch", "optimizer", "schedule")
+
+# Sections that make a study of a run: `bench study` reads them, a single run has none.
+STUDY_SECTIONS = ("search", "objective", "sampler", "pruner", "study")

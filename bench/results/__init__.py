@@ -2,7 +2,7 @@
 
 from bench.results.environment import code_version, cpu_name, package_versions
 from bench.results.files import atomic_file, suppress_full_disk, write_json, write_text
-from bench.results.folder import RunFolder, RunState, new_state, now, run_folders
+from bench.results.folder import RunFolder, RunState, Tags, new_state, now, run_folders
 from bench.results.metrics import MetricsLine, MetricsWriter, read_metrics
 from bench.results.record import (
     Budget,
@@ -27,6 +27,7 @@ __all__ = [
     "RunRecord",
     "RunState",
     "State",
+    "Tags",
     "Timing",
     "atomic_file",
     "code_version",
