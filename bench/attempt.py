@@ -233,6 +233,7 @@ class Attempt:
             seed=self._config.seed,
             data_name=self._data.name,
             data_checksum=self._data.checksum,
+            data_audit=self._data.audit,
             data_notes=self._data.notes,
             state=state,
             error=error,

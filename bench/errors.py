@@ -33,8 +33,9 @@ class TrainingError(BenchError):
 class Killed(BaseException):
     """SIGINT or SIGTERM arrived. Not an Exception: nothing between the loop and `run` may swallow it."""
 
-    def __init__(self, signal_name: str) -> None:
+    def __init__(self, signal_name: str, remedy: str = "continue with --resume") -> None:
         self.signal_name = signal_name
+        self.remedy = remedy
         super().__init__(signal_name)
 
 

@@ -8,6 +8,7 @@ import sys
 
 import click
 
+from bench.cli.align import align
 from bench.cli.check import check, schema
 from bench.cli.compare import compare
 from bench.cli.data import data
@@ -35,7 +36,7 @@ def bench() -> None:
     """
 
 
-for _command in (run, compare, report, study, check, schema, list_, data, track):
+for _command in (run, compare, report, study, check, schema, list_, data, align, track):
     bench.add_command(_command)
 
 
@@ -55,5 +56,5 @@ def main() -> None:
         sys.exit(error.exit_code)
     except Killed as error:
         if launched_rank() == 0:
-            click.echo(f"stopped by {error}; continue with --resume", err=True)
+            click.echo(f"stopped by {error}; {error.remedy}", err=True)
         sys.exit(143 if error.signal_name == "SIGTERM" else 130)

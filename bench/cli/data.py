@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Literal
 
 import click
 
+from bench.cli.audit import audit
+
 if TYPE_CHECKING:
     from bench.data.pack import PackManifest
 
@@ -14,6 +16,9 @@ if TYPE_CHECKING:
 @click.group()
 def data() -> None:
     """Fetch, pack, check and look at data sets."""
+
+
+data.add_command(audit)
 
 
 @data.command()

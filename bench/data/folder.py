@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
+from bench.data.audit import audit_verdict
 from bench.data.divide import Unreadable, divided, open_protocols
 from bench.data.faces import Data, ImageSize
 from bench.data.location import given_path
@@ -50,7 +52,7 @@ def folder(
         raise UserError(f"data.root: {path} is a pack; set data.name=packed")
     tests = open_protocols(cache, protocol, more_protocols, size_px)
     pack = prepared(cache, path, size_px, "data.root")
-    return divided(
+    data = divided(
         "folder",
         pack,
         seed=seed,
@@ -59,3 +61,5 @@ def folder(
         validation=validation,
         tests=tests,
     )
+    num_images = pack.manifest.num_images + len(pack.manifest.unreadable)
+    return replace(data, audit=audit_verdict(path, num_images=num_images))

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
+from bench.data.audit import audit_verdict
 from bench.data.divide import Unreadable, divided, open_protocols
 from bench.data.faces import Data, ImageSize
 from bench.data.location import given_path
@@ -42,8 +44,9 @@ def packed(
     Raises:
         UserError: no pack there, a damaged one, missing images of a test, too few people.
     """
-    pack = open_packed(given_path(root, "data.root"), "data.root", size_px=size_px)
-    return divided(
+    path = given_path(root, "data.root")
+    pack = open_packed(path, "data.root", size_px=size_px)
+    data = divided(
         "packed",
         pack,
         seed=seed,
@@ -52,3 +55,5 @@ def packed(
         validation=validation,
         tests=open_protocols(cache, protocol, more_protocols, pack.images.shape[-1]),
     )
+    num_images = pack.manifest.num_images + len(pack.manifest.unreadable)
+    return replace(data, audit=audit_verdict(path, num_images=num_images))

@@ -7,6 +7,7 @@ from bench.results.metrics import MetricsLine, MetricsWriter, read_metrics
 from bench.results.record import (
     Budget,
     Code,
+    DataAudit,
     Environment,
     ProtocolRecord,
     RunRecord,
@@ -17,6 +18,7 @@ from bench.results.record import (
 __all__ = [
     "Budget",
     "Code",
+    "DataAudit",
     "Environment",
     "MetricsLine",
     "MetricsWriter",

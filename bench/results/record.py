@@ -76,6 +76,27 @@ class Code(_Document):
     git_dirty: bool | None
 
 
+class DataAudit(_Document):
+    """What `bench data audit` found about the training set beside the test set.
+
+    `shared_identities` is None where names are mere numbers, `embedding_duplicates` where no model was asked.
+    Duplicates are counted in test pictures.
+    """
+
+    train: str
+    test: str
+    train_images: int
+    train_identities: int
+    test_images: int
+    test_identities: int
+    shared_identities: int | None
+    near_duplicates: int
+    embedding_duplicates: int | None = None
+    embedding_model: str = ""
+    is_clean: bool
+    verdict: str
+
+
 class RunRecord(_Document):
     """One run: what was asked (config), on what (data, environment, code), and what came out.
 
@@ -89,6 +110,9 @@ class RunRecord(_Document):
     seed: int
     data_name: str
     data_checksum: str
+    data_audit: DataAudit | None = Field(
+        default=None, description="verdict of `bench data audit`; None where the data set was never audited"
+    )
     data_notes: tuple[str, ...] = Field(default=(), description="images that were left out, say")
     state: State
     error: str | None = None
