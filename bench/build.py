@@ -9,30 +9,43 @@ import torch
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from bench.backbones import BACKBONES
+from bench.backbones import BACKBONES, architecture
 from bench.config import Component, RunConfig
 from bench.data import BATCHES, Augment, Data, Preprocess
 from bench.errors import UserError
 from bench.learner import Learner
 from bench.optim import OPTIMIZERS, SCHEDULES, Schedule, parameter_groups
 from bench.train import Length, training_length
+from bench.warm_start import freeze, warm_start
 from losses import LOSSES
 from losses.registry import Registry
 
 
-def build(config: RunConfig, data: Data, device: torch.device) -> tuple[Learner, Schedule, Length]:
+def build(
+    config: RunConfig, data: Data, device: torch.device, *, starts: bool = True
+) -> tuple[Learner, Schedule, Length]:
     """Backbone, loss, optimiser, batches and schedule, ready for the first step.
 
+    Args:
+        config: what to build.
+        data: that it is trained on.
+        device: to compute on.
+        starts: False when a checkpoint is about to be loaded: pretrained weights, and those of another run,
+            are then not asked for.
+
     Raises:
-        UserError: the data cannot give the batches that are asked for.
+        UserError: the data cannot give the batches that are asked for; weights cannot be had or do not fit.
     """
     torch.manual_seed(config.seed)
-    backbone = _checked(BACKBONES, "backbone", config.backbone, {})
+    options = config.backbone.options if starts else architecture(config.backbone.options)
+    backbone = _checked(BACKBONES, "backbone", Component(config.backbone.name, dict(options)), {})
     engine = {
         "embedding_dim": _embedding_dim(backbone, config.backbone.name, data.size_px),
         "num_classes": data.train.num_identities,
     }
-    loss = _checked(LOSSES, "loss", config.loss, engine).to(device)
+    loss = _checked(LOSSES, "loss", config.loss, engine)
+    origin = warm_start(config, backbone, loss) if starts else None
+    loss = loss.to(device)
     backbone = backbone.to(device).to(memory_format=torch.channels_last)
     groups = parameter_groups((backbone, loss), decay_norms=config.optimizer.options.get("decay_norms", True))
     optimizer = _checked(OPTIMIZERS, "optimizer", config.optimizer, {"groups": groups})
@@ -49,7 +62,15 @@ def build(config: RunConfig, data: Data, device: torch.device) -> tuple[Learner,
         "epoch_steps": length.epoch_steps,
     }
     schedule = _checked(SCHEDULES, "schedule", config.schedule, spans)
-    learner = Learner(backbone, loss, optimizer, source, ema_decay=config.train.ema_decay)
+    learner = Learner(
+        backbone,
+        loss,
+        optimizer,
+        source,
+        ema_decay=config.train.ema_decay,
+        freeze=freeze(config, backbone, loss, length),
+        warm_start=origin,
+    )
     return learner, schedule, length
 
 
@@ -69,7 +90,7 @@ def _embedding_dim(backbone: nn.Module, name: str, size_px: int) -> int:
     backbone.eval()
     try:
         embeddings = backbone(torch.zeros(2, 3, size_px, size_px))
-    except RuntimeError as error:
+    except (RuntimeError, AssertionError, ValueError) as error:
         raise UserError(
             f"backbone.name: {name} does not take images of {size_px} px ({str(error).splitlines()[0]}); "
             "set data.size_px or another backbone"

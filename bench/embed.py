@@ -58,7 +58,7 @@ def embed(
     Returns:
         (N, D) float32, (N, 2 D) with concat. Not normalised, but for the halves of concat.
     """
-    was_training = backbone.training
+    modes = [(module, module.training) for module in backbone.modules()]  # parts may be frozen
     backbone.eval()
     rows = []
     try:
@@ -72,7 +72,8 @@ def embed(
                 embeddings = _combine(embeddings, mirrored, flip)
             rows.append(embeddings.cpu())
     finally:
-        backbone.train(was_training)
+        for module, was_training in modes:
+            module.training = was_training
     result: NDArray[np.float32] = torch.cat(rows).numpy()
     return result
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from bench import tracking
 from bench.attempt import Attempt
 from bench.build import build
+from bench.checkpoint import Checkpoints
 from bench.config import RunConfig, load_config
 from bench.data import DATASETS, Data, cache_folder
 from bench.device import check_bf16, choose_device, choose_threads
@@ -61,8 +62,9 @@ def run(
             check_bf16(device)
         progress.stage(f"data: {config.data.name}")
         data = DATASETS.build(config.data.name, {"cache": cache_folder()}, config.data.options)
-        learner, schedule, length = build(config, data, device)
         folder = RunFolder(run_path(config))
+        starts = not (resume and Checkpoints(folder.checkpoints, kept=1).has_any())
+        learner, schedule, length = build(config, data, device, starts=starts)
         with folder.lock():
             if not again and (finished := finished_record(folder, data)):
                 progress.stage(f"this run is finished already; its record: {folder.path / 'record.json'}")
@@ -71,7 +73,7 @@ def run(
                 refuse_to_overwrite(folder)
             with _delivery(config, folder, progress) if track else nullcontext():
                 attempt = Attempt(config, data, folder, device, progress, interrupts)
-                attempt.begin(learner, resume=resume)
+                attempt.begin(learner, starts=starts)
                 return attempt.finish(learner, schedule, length)
 
 

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import copy
+import math
 from typing import Any
 
 import torch
 from torch import nn
 
 from bench.data import BatchSource
+from bench.freeze import Freeze
+from bench.results import Best, WarmStart
 from bench.window import Window
 from losses import Loss
 
@@ -46,6 +49,8 @@ class Learner:
         optimizer: over the parameters of both.
         source: of the batches.
         ema_decay: None keeps no average.
+        freeze: which weights stand still, and until when.
+        warm_start: whose weights the training started from; None: none of a run's.
     """
 
     def __init__(
@@ -56,6 +61,8 @@ class Learner:
         source: BatchSource,
         *,
         ema_decay: float | None,
+        freeze: Freeze | None = None,
+        warm_start: WarmStart | None = None,
     ) -> None:
         self.backbone = backbone
         self.loss = loss
@@ -67,9 +74,13 @@ class Learner:
         self.images_forward_only = 0
         self.validation: dict[str, float] = {}
         self.validated_step = 0
+        self.best: Best | None = None
+        self.warm_start = warm_start
         self.window = Window()
         backbone.train()
         loss.train()
+        self.freeze = freeze or Freeze(backbone, "none", until_step=None)
+        self.freeze.apply(self.step)
 
     @property
     def _device(self) -> torch.device:
@@ -85,6 +96,17 @@ class Learner:
         """Of the backbone; the loss' own do not exist when the model is used."""
         return sum(parameter.numel() for parameter in self.backbone.parameters())
 
+    def note_validation(self, metrics: dict[str, float], best_by: str | None) -> None:
+        """Take the figures of the weights as they are; the first best by `best_by` stays the best."""
+        self.validation = metrics
+        self.validated_step = self.step
+        if best_by is None:
+            return
+        value = metrics[f"validation/{best_by}"]
+        sign = -1.0 if best_by == "eer" else 1.0  # an error rate is better when it is lower
+        if not math.isnan(value) and (self.best is None or sign * value > sign * self.best.value):
+            self.best = Best(metric=f"validation/{best_by}", value=value, step=self.step)
+
     def state_dict(self) -> dict[str, Any]:
         """All of it, the state of every random number generator included."""
         return {
@@ -93,6 +115,8 @@ class Learner:
             "images_forward_only": self.images_forward_only,
             "validation": self.validation,
             "validated_step": self.validated_step,
+            "best": self.best.model_dump() if self.best else None,
+            "warm_start": self.warm_start.model_dump() if self.warm_start else None,
             "window": self.window.state_dict(),
             "backbone": self.backbone.state_dict(),
             "loss": self.loss.state_dict(),
@@ -112,6 +136,8 @@ class Learner:
         self.images_forward_only = state["images_forward_only"]
         self.validation = state["validation"]
         self.validated_step = state["validated_step"]
+        self.best = Best(**state["best"]) if state["best"] else None
+        self.warm_start = WarmStart(**state["warm_start"]) if state["warm_start"] else None
         self.window.load_state_dict(state["window"])
         self.backbone.load_state_dict(state["backbone"])
         self.loss.load_state_dict(state["loss"])
@@ -119,6 +145,7 @@ class Learner:
         if self.ema:
             self.ema.model.load_state_dict(state["ema"])
         self.source.load_state_dict(state["source"])
+        self.freeze.apply(self.step)
         # generator states belong on the CPU, wherever the checkpoint was mapped to
         torch.set_rng_state(state["random"]["cpu"].cpu())
         if self._device.type == "cuda" and state["random"]["cuda"] is not None:

@@ -16,7 +16,7 @@ from bench.config.options import Options, component_options, option_values, reco
 from bench.config.plugins import Plugin, import_plugin
 from bench.config.rules import listed, rule, shown_value, violated
 from bench.config.run_config import Component, RunConfig
-from bench.config.sections import COMPONENT_SECTIONS, STATIC_SECTIONS, HeadConfig, Section
+from bench.config.sections import COMPONENT_SECTIONS, STATIC_SECTIONS, HeadConfig, InitConfig, Section
 from bench.config.yaml_file import (
     MAX_DEPTH,
     DataPath,
@@ -29,7 +29,7 @@ from bench.config.yaml_file import (
     origin_at,
     plain,
 )
-from bench.errors import ConfigError, UserError, did_you_mean
+from bench.errors import BenchError, ConfigError, UserError, did_you_mean
 from losses.registry import Choice, Registry, UnknownNameError
 
 KNOWN_KEYS = (*HeadConfig.model_fields, "extends", "plugins", *COMPONENT_SECTIONS, *STATIC_SECTIONS)
@@ -65,6 +65,7 @@ def check(tree: Node, default_name: str, components: Mapping[str, Registry[Any]]
     head = checker.head(default_name)
     chosen = {section: checker.component(section) for section in COMPONENT_SECTIONS}
     static = {section: checker.static(section, model) for section, model in STATIC_SECTIONS.items()}
+    static["init"] = checker.weights(static["init"])
     if checker.problems:
         ordered = sorted(checker.problems, key=lambda it: (it.origin == COMMAND_LINE, it.origin, it.path))
         raise ConfigError(dict.fromkeys(map(str, ordered)))
@@ -132,6 +133,21 @@ class _Checker:
             self.report((section,), f"must be a section of 'key: value' lines, got {shown_value(values)}")
             return None
         return self.validated(model, values, (section,), _types(model))
+
+    def weights(self, init: Section | None) -> Section | None:
+        """The section with the checksum of the weights that it names, unless the file insists on one."""
+        if not isinstance(init, InitConfig) or init.source is None or init.sha256 is not None:
+            return init
+        import torch  # here, not above: most configurations start from random weights
+
+        from bench.weights import read_weights
+
+        try:
+            weights = read_weights(Path(init.source), torch.device("cpu"))
+        except BenchError as error:
+            self.report(("init", "from"), str(error))
+            return None
+        return init.model_copy(update={"sha256": weights.checksum(backbone_only=init.backbone_only)})
 
     def component(self, section: str) -> Component | None:
         registry = self.components[section]
@@ -285,7 +301,9 @@ class _Checker:
 def _types(model: type[Section]) -> dict[str, Any]:
     """Option -> type with its limits; pydantic keeps the two apart."""
     return {
-        name: Annotated[(field.annotation, *field.metadata)] if field.metadata else field.annotation
+        field.alias or name: Annotated[(field.annotation, *field.metadata)]
+        if field.metadata
+        else field.annotation
         for name, field in model.model_fields.items()
     }
 
