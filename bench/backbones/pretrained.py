@@ -11,9 +11,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from bench.data.location import cache_folder
 from bench.download import download
 from bench.errors import UserError
+from bench.location import cache_folder
 
 STARTING = ("pretrained", "weights")
 """Options of backbones that only say which weights a training starts from."""

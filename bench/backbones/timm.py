@@ -92,9 +92,10 @@ def _factory(name: str) -> Callable[..., nn.Module]:
             state = read_state(_published(name))
         elif weights:
             state = read_state(Path(weights))
-        network = _create(name, size_px, state)
+        source = f"weights: {weights or 'those that timm publishes'}"
+        network = _create(name, size_px, state, source)
         if state is not None:
-            _see_that_it_fits(network, state, weights or f"timm's weights of {name}")
+            _see_that_it_fits(network, state, source)
         config: Mapping[str, Any] = network.pretrained_cfg
         width = getattr(network, "head_hidden_size", None) or network.num_features
         return Timm(network, width, embedding_dim, dropout, config["mean"], config["std"])
@@ -112,7 +113,7 @@ def _factory(name: str) -> Callable[..., nn.Module]:
     return backbone
 
 
-def _create(name: str, size_px: int | None, state: Mapping[str, Tensor] | None) -> Any:
+def _create(name: str, size_px: int | None, state: Mapping[str, Tensor] | None, source: str) -> Any:
     import timm
 
     size = {} if size_px is None else {"img_size": size_px}
@@ -126,7 +127,10 @@ def _create(name: str, size_px: int | None, state: Mapping[str, Tensor] | None) 
             raise
         raise ValueError(f"size_px: {name} takes images of any size; leave it null") from None
     except (RuntimeError, AssertionError, KeyError) as error:
-        raise ValueError(str(error).splitlines()[0]) from None
+        first, *others = str(error).splitlines()
+        if others:  # "Error(s) in loading state_dict for ...:", then one line for each
+            raise ValueError(f"{source}: {others[0].strip()}") from None
+        raise ValueError(first) from None
 
 
 def _see_that_it_fits(network: nn.Module, state: Mapping[str, Tensor], source: str) -> None:
@@ -136,7 +140,7 @@ def _see_that_it_fits(network: nn.Module, state: Mapping[str, Tensor], source: s
     found = sum(value.numel() for value in own if _fingerprint(value) in known)
     total = sum(value.numel() for value in own)
     if found < total / 2:
-        raise ValueError(f"weights: {source}: fits {found:,} of {total:,} numbers: it is of another network")
+        raise ValueError(f"{source}: fits {found:,} of {total:,} numbers: it is of another network")
 
 
 def _fingerprint(value: Tensor) -> tuple[int, float]:

@@ -9,7 +9,9 @@ import sys
 import click
 
 from bench.cli.check import check, schema
+from bench.cli.completion import completion
 from bench.cli.data import data
+from bench.cli.doctor import doctor
 from bench.cli.listing import list_
 from bench.cli.run import run
 from bench.cli.track import track
@@ -29,7 +31,7 @@ def bench() -> None:
     """
 
 
-for _command in (run, check, schema, list_, data, track):
+for _command in (run, check, schema, list_, data, track, doctor, completion):
     bench.add_command(_command)
 
 

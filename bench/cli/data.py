@@ -6,6 +6,8 @@ from pathlib import Path
 
 import click
 
+from bench.cli.completion import complete_arguments
+
 
 @click.group()
 def data() -> None:
@@ -13,7 +15,9 @@ def data() -> None:
 
 
 @data.command()
-@click.argument("arguments", nargs=-1, required=True, metavar="CONFIG [key=value ...]")
+@click.argument(
+    "arguments", nargs=-1, required=True, metavar="CONFIG [key=value ...]", shell_complete=complete_arguments
+)
 @click.option(
     "--out",
     type=click.Path(path_type=Path),

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Literal
 import click
 
 from bench.cli.arguments import split_arguments
+from bench.cli.completion import complete_arguments
 from bench.errors import UserError
 
 if TYPE_CHECKING:
@@ -26,7 +27,13 @@ def _workers(context: click.Context, parameter: click.Parameter, value: str) -> 
 
 
 @click.command()
-@click.argument("arguments", nargs=-1, required=True, metavar="CONFIG... [key=value ...]")
+@click.argument(
+    "arguments",
+    nargs=-1,
+    required=True,
+    metavar="CONFIG... [key=value ...]",
+    shell_complete=complete_arguments,
+)
 @click.option(
     "--seeds", type=click.IntRange(min=1), help="Run every CONFIG with this many seeds: seed, seed+1, ..."
 )
