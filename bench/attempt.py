@@ -96,6 +96,7 @@ class Attempt:
             learner.load_state_dict(checkpoint["learner"])
             self._resumed_from = learner.step
             self._clock.load_state_dict(checkpoint["clock"])
+            self._checkpoints.sweep()
             self._checkpoints.drop_best_after(learner.step)
             self._keep_best(learner)  # a kill may have come between the checkpoint and this
         # In the tracking store a killed attempt goes on, even from its start; one that has ended stays.

@@ -80,6 +80,11 @@ class Checkpoints:
             if int(path.stem.removeprefix("best-")) > step:
                 _remove(path)
 
+    def sweep(self) -> None:
+        """Remove what a kill has left of a file that was being written; only for who holds the run's lock."""
+        for path in self._folder.glob(".*.pt-*"):
+            path.unlink(missing_ok=True)
+
     def has_any(self) -> bool:
         """Whether a checkpoint has been written to its end, so that `load` gives one or raises."""
         return any(_checksum_file(path).exists() for path in self._paths())

@@ -173,9 +173,9 @@ def test_a_damaged_best_is_named_before_anything_is_tested(
     ("overrides", "said"),
     [
         (
-            ["evaluate.best=acuracy"],
+            ["evaluate.best=acc"],
             "evaluate.best: must be null or one of accuracy, auc, eer, val_at_far_1e-3, "
-            "val_exact_at_far_1e-3, got 'acuracy' (command line)",
+            "val_exact_at_far_1e-3, got 'acc' (command line)",
         ),
         (
             ["evaluate.best=val_at_far_1e-3", "evaluate.fars=[0.01]"],
