@@ -12,6 +12,7 @@ from pathlib import Path
 from bench import tracking
 from bench.attempt import Attempt
 from bench.build import build
+from bench.checkpoint import Checkpoints
 from bench.config import RunConfig, load_config
 from bench.data import DATASETS, Data, cache_folder
 from bench.device import check_bf16, choose_device, choose_threads
@@ -65,10 +66,12 @@ def run(
             check_bf16(device)
         progress.stage(f"data: {config.data.name}")
         data = DATASETS.build(config.data.name, {"cache": cache_folder()}, config.data.options)
-        learner, schedule, length = build(config, data, device, world)
+        folder = RunFolder(run_path(config))
+        # the first process looks: another machine may not see the folder
+        starts = world.tell(not (resume and Checkpoints(folder.checkpoints, kept=1).has_any()))
+        learner, schedule, length = build(config, data, device, world, starts=starts)
         if not world.is_first:
             return follow(config, data, learner, schedule, length, device, interrupts, test=test)
-        folder = RunFolder(run_path(config))
         attempt = Attempt(config, data, folder, device, progress, interrupts, world, test=test)
         with attempt.heard_by_others(), folder.lock():
             if not again and (finished := finished_record(folder, data)):
@@ -78,7 +81,7 @@ def run(
             if not (again or resume):
                 refuse_to_overwrite(folder)
             with _delivery(config, folder, progress) if track else nullcontext():
-                attempt.begin(learner, resume=resume)
+                attempt.begin(learner, starts=starts)
                 return attempt.finish(learner, schedule, length)
 
 

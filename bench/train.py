@@ -182,7 +182,7 @@ def train(learner: Learner, recipe: Recipe, outside: Outside) -> None:
             learner.window.skip_time()
             while True:
                 if length.evaluates_after(learner.step) and learner.validated_step < learner.step:
-                    _validate(learner, outside)
+                    _validate(learner, outside, recipe.config.evaluate.best)
                     save()
                 elif time.monotonic() - saved_at >= recipe.config.runtime.checkpoint_every_s:
                     save()
@@ -203,6 +203,7 @@ def _stop_if_told(world: World, interrupts: Interrupts) -> None:
 
 def _step(learner: Learner, recipe: Recipe, outside: Outside) -> None:
     clock, config, length, world = outside.clock, recipe.config, recipe.length, recipe.world
+    learner.freeze.apply(learner.step)
     loss, optimizer = learner.loss, learner.optimizer
 
     def embed(indices: Indices, *, batch_size: int, training: bool = False, number: int = 0) -> Tensor:
@@ -268,10 +269,9 @@ def _step(learner: Learner, recipe: Recipe, outside: Outside) -> None:
             )
 
 
-def _validate(learner: Learner, outside: Outside) -> None:
+def _validate(learner: Learner, outside: Outside, best_by: str | None) -> None:
     with outside.clock.part("validation"):
-        learner.validation = dict(outside.validate())
-    learner.validated_step = learner.step
+        learner.note_validation(dict(outside.validate()), best_by)
     outside.writer.append(MetricsLine(learner.step, _now_ms(), learner.validation))
     outside.progress.validation(learner.step, learner.validation)
 

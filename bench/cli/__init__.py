@@ -11,7 +11,9 @@ import click
 from bench.cli.align import align
 from bench.cli.check import check, schema
 from bench.cli.compare import compare
+from bench.cli.completion import completion
 from bench.cli.data import data
+from bench.cli.doctor import doctor
 from bench.cli.launch import launched_rank
 from bench.cli.listing import list_
 from bench.cli.report import report
@@ -36,7 +38,9 @@ def bench() -> None:
     """
 
 
-for _command in (run, compare, report, study, check, schema, list_, data, align, track):
+for _command in (
+    run, compare, report, study, check, schema, list_, data, align, track, doctor, completion,
+):  # fmt: skip
     bench.add_command(_command)
 
 

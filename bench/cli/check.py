@@ -7,10 +7,17 @@ import json
 import click
 
 from bench.cli.arguments import split_arguments
+from bench.cli.completion import complete_arguments
 
 
 @click.command()
-@click.argument("arguments", nargs=-1, required=True, metavar="CONFIG... [key=value ...]")
+@click.argument(
+    "arguments",
+    nargs=-1,
+    required=True,
+    metavar="CONFIG... [key=value ...]",
+    shell_complete=complete_arguments,
+)
 @click.option("--explain", is_flag=True, help="Print every value and where it was set.")
 def check(arguments: tuple[str, ...], explain: bool) -> None:
     """Check configurations without running them; all problems at once, each with its file and line."""

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Literal
 import click
 
 from bench.cli.audit import audit
+from bench.cli.completion import complete_arguments
 
 if TYPE_CHECKING:
     from bench.data.pack import PackManifest
@@ -22,7 +23,9 @@ data.add_command(audit)
 
 
 @data.command()
-@click.argument("arguments", nargs=-1, required=True, metavar="CONFIG [key=value ...]")
+@click.argument(
+    "arguments", nargs=-1, required=True, metavar="CONFIG [key=value ...]", shell_complete=complete_arguments
+)
 @click.option(
     "--out",
     type=click.Path(path_type=Path),
@@ -103,7 +106,7 @@ def fetch(name: str, folder: Path | None, funneled: bool) -> None:
     """Download a test set from the mirror that scikit-learn maintains; interrupted, it goes on next time."""
     from bench.cli.board import open_board
     from bench.data.fetch import fetch_lfw
-    from bench.data.location import cache_folder
+    from bench.location import cache_folder
 
     with open_board():
         tar, pairs = fetch_lfw(folder or cache_folder() / name, funneled=funneled)

@@ -7,12 +7,19 @@ from collections.abc import Sequence
 import click
 
 from bench.cli.arguments import Workers, split_arguments, workers_option
+from bench.cli.completion import complete_arguments
 from bench.cli.launch import launched_rank, relaunch
 from bench.cli.running import do_runs, plan
 
 
 @click.command()
-@click.argument("arguments", nargs=-1, required=True, metavar="CONFIG... [key=value ...]")
+@click.argument(
+    "arguments",
+    nargs=-1,
+    required=True,
+    metavar="CONFIG... [key=value ...]",
+    shell_complete=complete_arguments,
+)
 @click.option(
     "--seeds", type=click.IntRange(min=1), help="Run every CONFIG with this many seeds: seed, seed+1, ..."
 )

@@ -21,6 +21,7 @@ from bench.config.sections import (
     STATIC_SECTIONS,
     STUDY_SECTIONS,
     HeadConfig,
+    InitConfig,
     Section,
 )
 from bench.config.yaml_file import (
@@ -35,7 +36,7 @@ from bench.config.yaml_file import (
     origin_at,
     plain,
 )
-from bench.errors import ConfigError, UserError, did_you_mean
+from bench.errors import BenchError, ConfigError, UserError, did_you_mean
 from losses.registry import Choice, Registry, UnknownNameError
 
 KNOWN_KEYS = (*HeadConfig.model_fields, "extends", "plugins", *COMPONENT_SECTIONS, *STATIC_SECTIONS)
@@ -71,6 +72,7 @@ def check(tree: Node, default_name: str, components: Mapping[str, Registry[Any]]
     head = checker.head(default_name)
     chosen = {section: checker.component(section) for section in COMPONENT_SECTIONS}
     static = {section: checker.static(section, model) for section, model in STATIC_SECTIONS.items()}
+    static["init"] = checker.weights(static["init"])
     checker.finish()
     values: dict[str, Any] = {**head, **chosen, **static}
     return RunConfig(**values, plugins=plugins, origins={dotted(path): str(o) for path, o in _origins(tree)})
@@ -158,6 +160,21 @@ class Checker:
             return None
         return self.validated(model, values, (section,), field_types(model))
 
+    def weights(self, init: Section | None) -> Section | None:
+        """The section with the checksum of the weights that it names, unless the file insists on one."""
+        if not isinstance(init, InitConfig) or init.source is None or init.sha256 is not None:
+            return init
+        import torch  # here, not above: most configurations start from random weights
+
+        from bench.weights import read_weights
+
+        try:
+            weights = read_weights(Path(init.source), torch.device("cpu"))
+        except BenchError as error:
+            self.report(("init", "from"), str(error))
+            return None
+        return init.model_copy(update={"sha256": weights.checksum(backbone_only=init.backbone_only)})
+
     def component(self, section: str) -> Component | None:
         """A section that names a component; None after a problem."""
         registry = self.components[section]
@@ -176,7 +193,7 @@ class Checker:
         base = default if isinstance(default, dict) else {}
         name = given.get("name", base.get("name"))
         if not isinstance(name, str) or len(name) > 100:
-            names = listed(registry.names())
+            names = listed(registry.spellings())
             wrong = f"must be one of {names}, got {shown_value(name)}"
             absent = "name" not in given
             self.report((*at, "name"), f"missing; one of {names}" if absent else wrong, missing=absent)
@@ -311,13 +328,17 @@ class Checker:
 def field_types(model: type[Section]) -> dict[str, Any]:
     """Option -> type with its limits; pydantic keeps the two apart."""
     return {
-        name: Annotated[(field.annotation, *field.metadata)] if field.metadata else field.annotation
+        field.alias or name: Annotated[(field.annotation, *field.metadata)]
+        if field.metadata
+        else field.annotation
         for name, field in model.model_fields.items()
     }
 
 
 def _not_a_component(at: DataPath, registry: Registry[Any], value: Plain) -> str:
-    if isinstance(value, str) and value in registry.names():
+    if isinstance(value, str) and (
+        value in registry.names() or value.partition(":")[0] in registry.families()
+    ):
         key = f"{at[-1]}: " if isinstance(at[-1], str) else ""
         return f"must be a section: '{key}{{name: {value}}}', or {dotted(at)}.name={value} as an override"
     return f"must be {rule(Annotated[Choice, registry])}, got {shown_value(value)}"
@@ -325,7 +346,7 @@ def _not_a_component(at: DataPath, registry: Registry[Any], value: Plain) -> str
 
 def _missing_component(at: DataPath, registry: Registry[Any]) -> str:
     parent = ", or 'extends: base/rendered.yaml'" if len(at) == 1 else ""
-    return f"missing; add '{at[-1]}: {{name: ...}}' ({listed(registry.names())}){parent}"
+    return f"missing; add '{at[-1]}: {{name: ...}}' ({listed(registry.spellings())}){parent}"
 
 
 def _origins(node: Node, path: DataPath = ()) -> Iterable[tuple[DataPath, Origin]]:

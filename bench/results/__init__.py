@@ -5,6 +5,7 @@ from bench.results.files import atomic_file, suppress_full_disk, write_json, wri
 from bench.results.folder import RunFolder, RunState, Tags, new_state, now, run_folders
 from bench.results.metrics import MetricsLine, MetricsWriter, read_metrics
 from bench.results.record import (
+    Best,
     Budget,
     Code,
     DataAudit,
@@ -13,9 +14,11 @@ from bench.results.record import (
     RunRecord,
     State,
     Timing,
+    WarmStart,
 )
 
 __all__ = [
+    "Best",
     "Budget",
     "Code",
     "DataAudit",
@@ -29,6 +32,7 @@ __all__ = [
     "State",
     "Tags",
     "Timing",
+    "WarmStart",
     "atomic_file",
     "code_version",
     "cpu_name",

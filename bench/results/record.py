@@ -97,6 +97,30 @@ class DataAudit(_Document):
     verdict: str
 
 
+class Best(_Document):
+    """The best validation of a run: by which metric, how good, after how many steps."""
+
+    metric: str
+    value: float
+    step: int
+
+
+class WarmStart(_Document):
+    """The run whose weights another one started from.
+
+    `step` and `images` are what it had been trained for: budget that comes on top of the new run's own.
+    `sha256` is of the weights that were taken, `source` the path as it was given.
+    """
+
+    source: str
+    name: str
+    config_hash: str
+    step: int
+    images: int
+    sha256: str
+    backbone_only: bool
+
+
 class RunRecord(_Document):
     """One run: what was asked (config), on what (data, environment, code), and what came out.
 
@@ -125,6 +149,9 @@ class RunRecord(_Document):
     environment: Environment
     code: Code
     resumed_from_step: int | None = None
+    init: WarmStart | None = None
+    best: Best | None = None
+    tested_step: int | None = Field(default=None, description="step of the weights that `protocols` is about")
     validation: dict[str, float] = Field(
         default={}, description="validation/* metrics at the last evaluation"
     )

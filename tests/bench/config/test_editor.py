@@ -35,7 +35,7 @@ def test_every_key_of_a_file_is_there_and_no_other_is_allowed(schema: dict[str, 
     assert set(schema["properties"]) == {
         "extends", "plugins", "name", "description", "seed",
         "data", "backbone", "loss", "batch", "optimizer", "schedule",
-        "augment", "train", "evaluate", "runtime", "tracking",
+        "init", "augment", "train", "evaluate", "runtime", "tracking",
     }  # fmt: skip
     assert schema["additionalProperties"] is False
     assert all("description" in entry for entry in schema["properties"].values())
