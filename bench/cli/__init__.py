@@ -14,6 +14,7 @@ from bench.cli.listing import list_
 from bench.cli.run import run
 from bench.cli.study import study
 from bench.cli.track import track
+from bench.cli.worker import worker
 from bench.errors import BenchError, Killed
 
 
@@ -31,7 +32,7 @@ def bench() -> None:
     """
 
 
-for _command in (run, study, check, schema, list_, data, track):
+for _command in (run, study, worker, check, schema, list_, data, track):
     bench.add_command(_command)
 
 
