@@ -128,7 +128,7 @@ def test_a_trial_of_a_machine_that_fell_silent_is_taken_over(shared: Path, postg
     from bench.study.ledger import Ledger
     from bench.study.storage import open_place
 
-    config = load_study("shared.yaml", ["name=silent"])
+    config = load_study("shared.yaml", ["name=silent", "study.trials=2"])
 
     def open_ledger(stack: Any) -> Ledger:
         place = stack.enter_context(open_place(postgres.uri, Path(), lambda text: None, heartbeat_s=1.0))
