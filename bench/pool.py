@@ -159,7 +159,8 @@ class Pool:
 
     def __init__(self, slots: Sequence[Slot], *, resume: bool = False, again: bool = False) -> None:
         self._context = multiprocessing.get_context("forkserver")
-        self._context.set_forkserver_preload(["bench.engine"])
+        # Building an optimiser imports torch._dynamo: seconds, which no run should pay again.
+        self._context.set_forkserver_preload(["bench.engine", "torch._dynamo"])
         self._free = list(slots)
         self._resume = resume
         self._again = again

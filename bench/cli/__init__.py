@@ -20,6 +20,7 @@ from bench.cli.report import report
 from bench.cli.run import run
 from bench.cli.study import study
 from bench.cli.track import track
+from bench.cli.worker import worker
 from bench.errors import BenchError, Killed
 
 
@@ -39,7 +40,7 @@ def bench() -> None:
 
 
 for _command in (
-    run, compare, report, study, check, schema, list_, data, align, track, doctor, completion,
+    run, compare, report, study, worker, check, schema, list_, data, align, track, doctor, completion,
 ):  # fmt: skip
     bench.add_command(_command)
 

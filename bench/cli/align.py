@@ -93,7 +93,7 @@ def align(
     device: str,
     shard: tuple[int, int],
 ) -> None:
-    r"""Find the faces of SRC and write them, all of one size, into DST.
+    """Find the faces of SRC and write them, all of one size, into DST.
 
     SRC is a folder identity/picture, or a tar archive of one. Of several faces the largest near the middle is
     taken. Whatever is unreadable, without a face or doubtful stands in DST/report.csv and DST/report.png.

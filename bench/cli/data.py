@@ -69,7 +69,7 @@ def preview(arguments: tuple[str, ...], out: Path | None, people: int, images: i
     help="pixels: decoded, fastest. parquet: the image files as they are, for sets that do not fit; no size.",
 )
 def pack(source: Path, target: Path, size: int, form: Literal["pixels", "parquet"]) -> None:
-    r"""Pack SOURCE for training into the new folder TARGET.
+    """Pack SOURCE for training into the new folder TARGET.
 
     SOURCE is a folder or tar of IDENTITY/image.jpg, or insightface's train.rec or the folder of it.
 

@@ -101,7 +101,7 @@ class Conductor:
         board: shows it.
         timeout_s: no trial begins later than this; those that run end first.
         deliverer: delivers the trials to MLflow; None: nobody does.
-        parent_run_id: MLflow's id of the study where another machine delivers that; None: it is in `folder`.
+        is_home: the study's own run is in `folder`; False: another machine delivers that.
     """
 
     def __init__(
@@ -113,7 +113,7 @@ class Conductor:
         *,
         timeout_s: float | None = None,
         deliverer: tracking.Deliverer | None = None,
-        parent_run_id: Callable[[], str | None] = lambda: None,
+        is_home: bool = True,
     ) -> None:
         self._ledger = ledger
         self._folder = folder
@@ -121,7 +121,8 @@ class Conductor:
         self._board = board
         self._timeout_s = timeout_s
         self._deliverer = deliverer
-        self._parent_run_id = parent_run_id
+        self._is_home = is_home
+        self._is_linked = not is_home
         self._running: dict[Job, _Running] = {}
         self._unlinked: dict[int, RunFolder] = {}
         self._durations_s: list[float] = []
@@ -161,6 +162,9 @@ class Conductor:
     def link(self) -> None:
         """Note MLflow's ids of the runs that have been delivered meanwhile."""
         self._linked_at = time.monotonic()
+        if not self._is_linked and (study_id := tracking.run_id_of(self._folder.run)) is not None:
+            self._patiently(partial(self._ledger.link_study, study_id))
+            self._is_linked = True
         for number, folder in list(self._unlinked.items()):
             run_id = tracking.run_id_of(folder)
             if run_id is not None:
@@ -178,7 +182,7 @@ class Conductor:
         counts = self._patiently(self._ledger.counts)
         if counts != self._said:
             self._said = counts
-            self._board.status(self._standing(counts))
+            self._board.status(self._patiently(lambda: self._standing(counts)))
         unfinished = counts.finished < self._ledger.config.settings.trials
         return unfinished and not is_late and bool(counts.running or counts.waiting)
 
@@ -190,7 +194,7 @@ class Conductor:
             self._patiently(lambda: self._ledger.fail(claim, reason))
             self._failed(claim, reason)
             return
-        self._folder.tell_tracking(claim.number, job, "RUNNING", run_id=self._parent_run_id())
+        self._tell_tracking(claim.number, job, "RUNNING")
         heard = _Heard(
             self._board.row(job.title),
             lambda step, metrics: self._patiently(lambda: self._ledger.report(claim, step, metrics)),
@@ -220,21 +224,26 @@ class Conductor:
         else:
             self._patiently(lambda: self._ledger.fail(claim, reason or "no record"))
         state = self._patiently(lambda: self._ledger.state_of(claim.number))
-        self._folder.tell_tracking(claim.number, outcome.job, state, run_id=self._parent_run_id())
+        self._tell_tracking(claim.number, outcome.job, state)
         if state == "FAIL":
             self._failed(claim, reason or "failed")
         else:
             self._failures = 0
             self._durations_s.append(time.monotonic() - running.since)
-            self._board.note(self._told(claim, state, time.monotonic() - running.since))
-        self._patiently(lambda: self._folder.note(self._ledger.study.get_trials(deepcopy=False)))
+            seconds = time.monotonic() - running.since
+            self._board.note(self._patiently(lambda: self._told(claim, state, seconds)))
+        if self._is_home:
+            self._patiently(lambda: self._folder.note(self._ledger.study.get_trials(deepcopy=False)))
 
     def _requeue(self, running: _Running, *, counts_as_start: bool = False) -> None:
         self._running.pop(running.job, None)
         with suppress(*storage_failures()):  # away: whoever looks next finds the trial without an owner
             self._ledger.requeue(running.claim, counts_as_start=counts_as_start)
-        number = running.claim.number
-        self._folder.tell_tracking(number, running.job, "WAITING", run_id=self._parent_run_id())
+            self._tell_tracking(running.claim.number, running.job, "WAITING")
+
+    def _tell_tracking(self, number: int, job: Job, state: str) -> None:
+        study_id = None if self._is_home else self._ledger.run_id()
+        self._folder.tell_tracking(number, job, state, is_home=self._is_home, study_run_id=study_id)
 
     def _failed(self, claim: Claim, reason: str) -> None:
         self._failures += 1
@@ -313,6 +322,8 @@ def run_study(
 ) -> Ended:
     """A study from its beginning, or from where it stands, to its report.
 
+    Where a storage is shared, the study's own run and report are kept by whoever began it; others only work.
+
     Raises:
         UserError: another study of that name, or points outside the space.
         BenchError: see `Conductor.conduct`.
@@ -325,22 +336,29 @@ def run_study(
     for source, values in enqueue:
         if not ledger.enqueue(values, source):  # type: ignore[arg-type]
             board.note(f"--enqueue {source}: has been tried, or waits, already")
-    folder.begin({"study": config.name, "storage": place.shown})
-    folder.note(ledger.study.get_trials(deepcopy=False))
+    is_home = ledger.is_home(folder.path)
+    if is_home:
+        folder.begin({"study": config.name, "storage": place.shown})
+        folder.note(ledger.study.get_trials(deepcopy=False))
     with Interrupts() as interrupts, interrupts.held(), ExitStack() as stack:
         deliverer = None
         if config.base.tracking.enabled:
             settings = tracking.prepare(tracking_settings(config.base), report=board.note)
             deliverer = stack.enter_context(tracking.Deliverer(settings, report=board.note))
-            deliverer.watch(folder.run)  # first: its parts name it
-        conductor = Conductor(ledger, folder, slots, board, timeout_s=timeout_s, deliverer=deliverer)
+            if is_home:
+                deliverer.watch(folder.run)  # first: its parts name it
+        conductor = Conductor(
+            ledger, folder, slots, board, timeout_s=timeout_s, deliverer=deliverer, is_home=is_home
+        )
         try:
             ended = conductor.conduct(interrupts)
         except BaseException as error:
-            is_own = isinstance(error, BenchError)
-            folder.end("FAILED" if is_own else "KILLED", {}, str(error) or type(error).__name__)
+            if is_home:
+                is_own = isinstance(error, BenchError)
+                folder.end("FAILED" if is_own else "KILLED", {}, str(error) or type(error).__name__)
             raise
-        write_report(ledger.study, config, folder.path)
-        folder.end("FINISHED" if ended.is_complete else "KILLED", best_tags(ledger.study, config))
+        if is_home:
+            write_report(ledger.study, config, folder.path)
+            folder.end("FINISHED" if ended.is_complete else "KILLED", best_tags(ledger.study, config))
     conductor.link()
     return ended

@@ -107,20 +107,23 @@ class StudyFolder:
         name = f"{self._config.name[:70]}-{number:04d}"
         return self._config.run_config(values, f"trial {number}", name=name, runs=str(self._trial(number)))
 
-    def tell_tracking(self, number: int, job: Job, state: str, *, run_id: str | None = None) -> None:
+    def tell_tracking(
+        self, number: int, job: Job, state: str, *, is_home: bool = True, study_run_id: str | None = None
+    ) -> None:
         """What MLflow shows beside the run of a trial.
 
         Args:
             number: of the trial.
             job: the trial.
             state: Optuna's word for it.
-            run_id: of the study, where another machine delivers that.
+            is_home: the study's own run is in this folder.
+            study_run_id: of the study, if it is not, as far as known.
         """
         job.folder.mkdir(parents=True, exist_ok=True)
         tags = {"study": self._config.name, "trial_number": str(number), "trial_state": state}
-        if run_id is not None:
-            tags["mlflow.parentRunId"] = run_id
-        parent = None if run_id is not None else str(self.path.absolute())
+        if study_run_id is not None:
+            tags["mlflow.parentRunId"] = study_run_id
+        parent = str(self.path.absolute()) if is_home else None
         RunFolder(job.folder).write_tags(Tags(parent=parent, tags=tags))
 
     def note_process(self, number: int, pid: int) -> None:

@@ -15,6 +15,7 @@ import socket
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bench.config.yaml_file import Scalar
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
 
 _CONFIG = "bench:config"
 _DEFINITION = "bench:definition"
+_HOME = "bench:home"
+_RUN_ID = "mlflow_run_id"
 _OWNER = "owner"
 _STEPS = "evaluated_steps"
 
@@ -252,6 +255,23 @@ class Ledger:
         """Optuna's word for a trial: COMPLETE, PRUNED, FAIL, RUNNING, WAITING."""
         return str(self._frozen(number).state.name)
 
+    def is_home(self, folder: Path) -> bool:
+        """Whether the study's own run and report are kept here: where it was begun."""
+        mine = f"{socket.gethostname()}:{folder.absolute()}"
+        with self.place.guard():
+            home = self.study.user_attrs.get(_HOME)
+            if home is None:
+                self.study.set_user_attr(_HOME, mine)
+        return home in (None, mine)
+
+    def link_study(self, run_id: str) -> None:
+        """Note which MLflow run the study is, for workers elsewhere."""
+        self.study.set_user_attr(_RUN_ID, run_id)
+
+    def run_id(self) -> str | None:
+        """MLflow's id of the study, once it is known."""
+        return self.study.user_attrs.get(_RUN_ID)
+
     def link(self, number: int, run_id: str) -> None:
         """Note which MLflow run a trial is. On the study, because a finished trial takes no more notes."""
         self.study.set_user_attr(f"mlflow_run_id:{number}", run_id)
@@ -316,6 +336,8 @@ class Ledger:
         if "pid" not in owner:
             # killed between the trial's first line and its owner's name; on a journal nobody else is at work
             return not self.place.is_shared or _is_old(trial, self.config.settings.heartbeat_s)
+        if all(owner.get(key) == value for key, value in _this_process().items()):
+            return True  # claimed by us, but the storage went away before we were told
         return owner["host"] == socket.gethostname() and not is_alive(owner["pid"], owner["process_start"])
 
     def _set_waiting(self, trial_id: int) -> None:

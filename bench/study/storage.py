@@ -25,7 +25,7 @@ from bench.results import atomic_file
 from bench.results.folder import process_start
 
 if TYPE_CHECKING:
-    from optuna.storages import BaseStorage
+    from optuna.storages import BaseStorage, RDBStorage
     from sqlalchemy import Engine
 
 _JOURNAL_LOCK_GRACE_S = 3  # Optuna warns below
@@ -79,7 +79,13 @@ def open_place(
     """
     quiet_optuna()
     if url is not None:
-        yield _postgresql(url, heartbeat_s)
+        storage = _postgresql(url, heartbeat_s)
+        try:
+            shown = redact_uri(url)
+            yield Place(storage, shown, is_shared=True, guard=lambda: _advisory_lock(storage.engine))
+        finally:
+            storage.remove_session()
+            storage.engine.dispose()
         return
     with journal_lock(folder):
         yield _journal(folder / "journal.log", report)
@@ -203,7 +209,7 @@ def _is_whole(line: bytes) -> bool:
         return False
 
 
-def _postgresql(url: str, heartbeat_s: float) -> Place:
+def _postgresql(url: str, heartbeat_s: float) -> RDBStorage:
     shown = redact_uri(url)
     if not url.startswith(("postgresql://", "postgresql+psycopg://")):
         raise UserError(
@@ -223,13 +229,12 @@ def _postgresql(url: str, heartbeat_s: float) -> Place:
     try:
         with _creation(address, options):
             interval = max(1, round(heartbeat_s))
-            storage = RDBStorage(
+            return RDBStorage(
                 address, engine_kwargs=options, heartbeat_interval=interval, grace_period=4 * interval
             )
     except (ArgumentError, SQLAlchemyError, ValueError) as error:
         reason = redact_uri(str(getattr(error, "orig", None) or error)).strip().splitlines()[0]
         raise UserError(f"--storage {shown}: cannot be used: {reason}") from None
-    return Place(storage, shown, is_shared=True, guard=lambda: _advisory_lock(storage.engine))
 
 
 _STUDIES_KEY = 0x62656E6368  # 'bench'

@@ -36,6 +36,7 @@ def test_every_key_of_a_file_is_there_and_no_other_is_allowed(schema: dict[str, 
         "extends", "plugins", "name", "description", "seed",
         "data", "backbone", "loss", "batch", "optimizer", "schedule",
         "init", "augment", "train", "evaluate", "runtime", "tracking",
+        "search", "objective", "sampler", "pruner", "study",
     }  # fmt: skip
     assert schema["additionalProperties"] is False
     assert all("description" in entry for entry in schema["properties"].values())
