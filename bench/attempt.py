@@ -16,10 +16,11 @@ from bench.build import augmentation, preprocess
 from bench.checkpoint import Checkpoints
 from bench.config import RunConfig
 from bench.data import Data, PairProtocol
+from bench.data.pair_sheet import save_hardest_pairs
 from bench.device import device_name, peak_memory_mib
 from bench.distributed import ALONE, World
 from bench.errors import BenchError, Killed, Pruned, UserError
-from bench.evaluate import Evaluation, evaluate_learner, protocol_record
+from bench.evaluate import Evaluation, evaluate_learner, protocol_record, thresholds_document
 from bench.follow import Begin, Over, Stop
 from bench.interrupts import Interrupts
 from bench.learner import Learner
@@ -31,6 +32,7 @@ from bench.results import (
     RunFolder,
     RunRecord,
     State,
+    Thresholds,
     Timing,
     atomic_file,
     code_version,
@@ -147,8 +149,11 @@ class Attempt:
         try:
             self._train(learner, schedule, length)
             tested_step = self._choose_weights(learner)
+            thresholds = self._find_thresholds(learner) if self._test_protocols else None
             evaluations = [self._test(learner, protocol) for protocol in self._test_protocols]
             with self._interrupts.held():
+                if thresholds is not None:
+                    thresholds.write(self._folder.thresholds)
                 self._write_artifacts(evaluations)
                 record = self._record("FINISHED", learner, length, evaluations)
                 record = record.model_copy(update={"tested_step": tested_step})
@@ -243,6 +248,18 @@ class Attempt:
         with self._clock.part("test"):
             return self._evaluate(learner, protocol)
 
+    def _find_thresholds(self, learner: Learner) -> Thresholds:
+        """Of the weights that are tested, from validation pairs: the test may choose no threshold."""
+        self._progress.stage("choosing thresholds on the validation pairs")
+        with self._clock.part("thresholds"):
+            return thresholds_document(
+                self._evaluate(learner, self._data.validation),
+                self._config.evaluate,
+                source=f"{self._data.name}/validation",
+                size_px=self._data.size_px,
+                preprocess=preprocess(self._config),
+            )
+
     def _evaluate(self, learner: Learner, protocol: PairProtocol) -> Evaluation:
         return evaluate_learner(
             learner,
@@ -335,6 +352,12 @@ class Attempt:
                 protocol.same,
                 threshold=evaluation.verification.metrics["best_threshold"],
                 title=title,
+            )
+            save_hardest_pairs(
+                self._folder.figures / f"{protocol.name}_hardest.png",
+                protocol,
+                distances,
+                threshold=evaluation.verification.metrics["best_threshold"],
             )
         with atomic_file(self._folder.pairs) as stream:
             np.savez_compressed(stream, **arrays)

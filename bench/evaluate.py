@@ -15,8 +15,17 @@ from bench.data import PairProtocol, Preprocess
 from bench.distributed import ALONE, World
 from bench.embed import Precision, embed
 from bench.learner import Learner
-from bench.results import ProtocolRecord
-from bench.verification import Verification, fold_distances, normalize, pair_distances, verify
+from bench.results import Preprocessing, ProtocolRecord, Thresholds, as_documents, deployed_fars
+from bench.verification import (
+    Metric,
+    Verification,
+    find_thresholds,
+    fold_distances,
+    normalize,
+    pair_distances,
+    verify,
+    wilson_intervals,
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,11 +36,13 @@ class Evaluation:
         protocol: what was evaluated.
         verification: the figures.
         distances: (P,) float64, or (F, P) with subtract-mean, where each test fold has its own.
+        deployed_distances: (P,) float64, what two images alone can tell: never with a mean subtracted.
     """
 
     protocol: PairProtocol
     verification: Verification
     distances: NDArray[np.float64]
+    deployed_distances: NDArray[np.float64]
 
     @property
     def test_distances(self) -> NDArray[np.float64]:
@@ -78,11 +89,55 @@ def evaluate(
     if config.flip != "concat":  # there each half has unit norm already, as facenet has it
         embeddings = normalize(embeddings)
     left, right = embeddings[protocol.left], embeddings[protocol.right]
-    if config.subtract_mean:
-        distances = fold_distances(left, right, protocol.fold, metric=config.metric)
-    else:
-        distances = pair_distances(left, right, metric=config.metric)
-    return Evaluation(protocol, verify(distances, protocol.same, protocol.fold, fars=config.fars), distances)
+    distances, deployed = protocol_distances(
+        left, right, protocol.fold, metric=config.metric, subtract_mean=config.subtract_mean
+    )
+    figures = verify(distances, protocol.same, protocol.fold, fars=config.fars)
+    return Evaluation(protocol, figures, distances, deployed)
+
+
+def protocol_distances(
+    left: NDArray[np.floating],
+    right: NDArray[np.floating],
+    fold: NDArray[np.integer],
+    *,
+    metric: Metric,
+    subtract_mean: bool,
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Distances that the protocol's figures are of, and those that a threshold can be deployed for.
+
+    They differ under subtract-mean alone: two images that somebody holds up have no training folds.
+
+    Shape:
+        left, right: (P, D) as they are to be compared; fold: (P,); returns (P,) or (F, P), and (P,).
+    """
+    deployed = pair_distances(left, right, metric=metric)
+    if not subtract_mean:
+        return deployed, deployed
+    return fold_distances(left, right, fold, metric=metric), deployed
+
+
+def thresholds_document(
+    evaluation: Evaluation, config: EvaluateConfig, *, source: str, size_px: int, preprocess: Preprocess
+) -> Thresholds:
+    """Thresholds of a backbone from the pairs of `evaluation`, which `source` names."""
+    found = find_thresholds(
+        evaluation.deployed_distances,
+        evaluation.protocol.same,
+        fars=deployed_fars(config.fars),
+        source=source,
+    )
+    return Thresholds(
+        metric=config.metric,
+        normalized=True,
+        preprocessing=Preprocessing(
+            size_px=size_px,
+            crop_px=preprocess.crop_px,
+            standardization=preprocess.standardization,
+            flip=config.flip,
+        ),
+        data={source: as_documents(found)},
+    )
 
 
 def evaluate_learner(
@@ -112,11 +167,13 @@ def evaluate_learner(
 
 def protocol_record(evaluation: Evaluation, config: EvaluateConfig) -> ProtocolRecord:
     """The evaluation as the run record keeps it."""
-    figures = evaluation.verification
+    figures, protocol = evaluation.verification, evaluation.protocol
+    intervals = wilson_intervals(evaluation.distances, protocol.same, protocol.fold, fars=config.fars)
     return ProtocolRecord(
         metrics=dict(figures.metrics),
         reasons=dict(figures.reasons),
         warnings=dict(figures.warnings),
+        intervals={name: (interval.low, interval.high) for name, interval in intervals.items()},
         fold_accuracy=tuple(figures.fold_accuracy),
         fold_threshold=tuple(figures.fold_threshold),
         val_facenet={far: dict(values) for far, values in figures.val_facenet.items()},

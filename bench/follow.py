@@ -123,7 +123,9 @@ def follow(
         if config.evaluate.weights == "best":
             chosen = world.tell()  # the first process has the checkpoint
             learner.evaluated.load_state_dict(_opened(chosen.learner, device))
-        for protocol in data.tests if test else ():
+        tests = data.tests if test else ()
+        # as `Attempt.finish` does: validation for the thresholds, then the tests
+        for protocol in (data.validation, *tests) if tests else ():
             assess(protocol)
         order = world.tell()
     if isinstance(order, Stop):

@@ -14,12 +14,15 @@ from bench.cli.compare import compare
 from bench.cli.completion import completion
 from bench.cli.data import data
 from bench.cli.doctor import doctor
+from bench.cli.eval import evaluate
+from bench.cli.export import export
 from bench.cli.launch import launched_rank
 from bench.cli.listing import list_
 from bench.cli.report import report
 from bench.cli.run import run
 from bench.cli.study import study
 from bench.cli.track import track
+from bench.cli.verify import verify
 from bench.cli.worker import worker
 from bench.errors import BenchError, Killed
 
@@ -40,7 +43,8 @@ def bench() -> None:
 
 
 for _command in (
-    run, compare, report, study, worker, check, schema, list_, data, align, track, doctor, completion,
+    run, compare, report, study, worker, evaluate, verify, export,
+    check, schema, list_, data, align, track, doctor, completion,
 ):  # fmt: skip
     bench.add_command(_command)
 

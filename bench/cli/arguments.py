@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable, Sequence
-from typing import Any, Literal, TypeAlias, TypeVar
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypeVar
 
 import click
 
 from bench.errors import UserError
+
+if TYPE_CHECKING:
+    from pydantic import JsonValue
 
 _OVERRIDE = re.compile(r"[A-Za-z_][\w.\-]*=")
 
@@ -46,3 +51,20 @@ def split_arguments(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
             "name a configuration, e.g. 'bench run center'; 'bench list configs' shows the shipped ones"
         )
     return configs, overrides
+
+
+def write_json_to(target: str, document: JsonValue) -> None:
+    """Write indented JSON to a file, or to standard output when the target is `-`.
+
+    Raises:
+        UserError: the file cannot be written.
+    """
+    from bench.results import write_json
+
+    if target == "-":
+        click.echo(json.dumps(document, indent=2, allow_nan=False))
+        return
+    try:
+        write_json(Path(target), document)
+    except OSError as error:
+        raise UserError(f"{target}: cannot be written ({error.strerror or error})") from None

@@ -8,7 +8,7 @@ from typing import Literal
 
 from torch import Tensor
 
-Standardization = Literal["fixed", "per_image"]
+Standardization = Literal["fixed", "per_image", "none"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,7 +17,8 @@ class Preprocess:
 
     Args:
         standardization: fixed, (x - 127.5) / 128; per_image, facenet's prewhiten,
-            (x - mean) / max(std, 1 / sqrt(n)) with n values in an image.
+            (x - mean) / max(std, 1 / sqrt(n)) with n values in an image; none, for a foreign network that
+            takes pixels and standardises them itself.
         crop_px: height and width that are cut out of the middle first; None takes images as they are.
     """
 
@@ -43,6 +44,8 @@ def center_crop(pixels: Tensor, size_px: int | None) -> Tensor:
 def standardize(pixels: Tensor, kind: Standardization) -> Tensor:
     """Pixels (B, 3, H, W) in [0, 255], uint8 or float, as `Preprocess` says."""
     pixels = pixels.float()
+    if kind == "none":
+        return pixels
     if kind == "fixed":
         return (pixels - 127.5) / 128.0
     flat = pixels.flatten(1)

@@ -7,6 +7,7 @@ runs/<name>-<hash8>-s<seed>/
     checkpoints/     to continue from
     record.json      what came out
     pairs.npz        distance, label and fold of every test pair
+    thresholds.json  which threshold to deploy at which FAR, from the validation pairs
     figures/         pictures of the above
     tags.json        what a study says of the run, and whose part it is
     tracking.json    what has been delivered to MLflow (written by bench.tracking alone)
@@ -86,6 +87,7 @@ class RunFolder:
         self.metrics = path / "metrics.jsonl"
         self.checkpoints = path / "checkpoints"
         self.pairs = path / "pairs.npz"
+        self.thresholds = path / "thresholds.json"
         self.figures = path / "figures"
         self.environment = path / "environment.json"
         self.tracking = path / "tracking.json"
@@ -136,7 +138,7 @@ class RunFolder:
             checkpoint: also what a resume would continue from.
             identity: also what ties the folder to its run in the tracking store: a new run begins.
         """
-        old = [self._record, self.pairs, *self.figures.glob("*")]
+        old = [self._record, self.pairs, self.thresholds, *self.figures.glob("*")]
         if checkpoint:
             old += [self._state, self.metrics, *self.checkpoints.glob("*")]
         if identity:

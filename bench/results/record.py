@@ -19,12 +19,13 @@ class ProtocolRecord(_Document):
 
     `metrics` holds accuracy, accuracy_std, accuracy_se, best_threshold, val_at_far_X, val_std, far,
     val_exact_at_far_X, auc, eer; `reasons` says in words why a metric is nan, `warnings` (by FAR)
-    where impostors are too few to measure it.
+    where impostors are too few to measure it. `intervals` holds Wilson's 95 % interval of the proportions.
     """
 
     metrics: dict[str, float]
     reasons: dict[str, str] = {}
     warnings: dict[str, str] = {}
+    intervals: dict[str, tuple[float, float]] = {}
     fold_accuracy: tuple[float, ...]
     fold_threshold: tuple[float, ...]
     val_facenet: dict[str, dict[str, float]]

@@ -21,6 +21,7 @@ from bench.verification.comparison import Comparison, compare, holm, mcnemar
 from bench.verification.distances import METRICS, Metric, fold_distances, normalize, pair_distances
 from bench.verification.exact import auc, d_prime, det, eer, roc, val_at_far
 from bench.verification.facenet import ACCURACY_GRID, VAL_GRID
+from bench.verification.hardest import Hardest, find_hardest
 from bench.verification.intervals import Interval, bootstrap_intervals, wilson, wilson_intervals
 from bench.verification.pairs import distances_under_test, far_key, far_warning
 from bench.verification.protocol import Verification, verify
@@ -32,6 +33,7 @@ __all__ = [
     "VAL_GRID",
     "Comparison",
     "DeployedThreshold",
+    "Hardest",
     "Interval",
     "Metric",
     "Verification",
@@ -44,6 +46,7 @@ __all__ = [
     "eer",
     "far_key",
     "far_warning",
+    "find_hardest",
     "find_thresholds",
     "fold_distances",
     "holm",

@@ -54,6 +54,7 @@ class TestRun:
         assert state.state == "FINISHED"
         assert sorted(path.name for path in folder.figures.iterdir()) == [
             "rendered_distances.png",
+            "rendered_hardest.png",
             "rendered_roc.png",
         ]
         assert len(list(folder.checkpoints.glob("step-*.pt"))) == 2
