@@ -63,7 +63,11 @@ def run(
         progress.stage(f"data: {config.data.name}")
         data = DATASETS.build(config.data.name, {"cache": cache_folder()}, config.data.options)
         folder = RunFolder(run_path(config))
+        ended = None if again else folder.record()
         starts = not (resume and Checkpoints(folder.checkpoints, kept=1).has_any())
+        starts = starts and (
+            ended is None or ended.state != "FINISHED"
+        )  # what is only shown needs no weights
         learner, schedule, length = build(config, data, device, starts=starts)
         with folder.lock():
             if not again and (finished := finished_record(folder, data)):
