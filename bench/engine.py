@@ -68,7 +68,7 @@ def run(
         data = DATASETS.build(config.data.name, {"cache": cache_folder()}, config.data.options)
         folder = RunFolder(run_path(config))
         # the first process looks: another machine may not see the folder
-        starts = world.tell(not (resume and Checkpoints(folder.checkpoints, kept=1).has_any()))
+        starts = world.tell(_starts(folder, resume=resume, again=again) if world.is_first else None)
         learner, schedule, length = build(config, data, device, world, starts=starts)
         if not world.is_first:
             return follow(config, data, learner, schedule, length, device, interrupts, test=test)
@@ -83,6 +83,13 @@ def run(
             with _delivery(config, folder, progress) if track else nullcontext():
                 attempt.begin(learner, starts=starts)
                 return attempt.finish(learner, schedule, length)
+
+
+def _starts(folder: RunFolder, *, resume: bool, again: bool) -> bool:
+    """Whether a run begins from its configuration's weights: what is resumed or only shown needs none."""
+    ended = None if again else folder.record()
+    is_finished = ended is not None and ended.state == "FINISHED"
+    return not (is_finished or (resume and Checkpoints(folder.checkpoints, kept=1).has_any()))
 
 
 def run_path(config: RunConfig) -> Path:

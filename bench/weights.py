@@ -26,7 +26,7 @@ class Weights:
         source: the run folder or checkpoint file that they come from.
         config: the text of its run's configuration.
         step: optimiser steps that they were trained for.
-        images: images that they were trained on.
+        images: images that they were trained on, in the runs that they came from too.
         backbone: state of the backbone: the average of the weights, where one was kept.
         loss: state of the loss.
     """
@@ -74,7 +74,7 @@ def read_weights(source: Path, device: torch.device) -> Weights:
         source,
         state["config"],
         learner["step"],
-        learner["images"],
+        learner["images"] + (learner["warm_start"] or {"images": 0})["images"],
         learner["ema"] or learner["backbone"],
         learner["loss"],
     )

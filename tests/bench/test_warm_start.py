@@ -74,6 +74,21 @@ def test_the_record_says_whose_weights_it_started_from(source: Path) -> None:
     assert record.config["init"]["sha256"] == init.sha256
 
 
+def test_a_chain_of_warm_starts_adds_up_what_was_trained_on(source: Path) -> None:
+    first = load_config("tiny.yaml", [UNTRACKED, "name=second", f"init.from={source}", *TRIPLET])
+    run(first, track=False)
+    record = run("tiny.yaml", [UNTRACKED, f"init.from={run_path(first)}", "train.max_steps=1"])
+    assert record.init is not None
+    assert record.init.images == 4 * 18 + 2 * 18
+
+
+def test_a_finished_run_is_shown_without_its_source(source: Path) -> None:
+    config = load_config("tiny.yaml", [UNTRACKED, f"init.from={source}", *TRIPLET])
+    record = run(config, track=False)
+    shutil.rmtree(source)
+    assert run(config, track=False) == record
+
+
 def test_the_summary_says_it_too(source: Path, bench_command: Bench) -> None:
     ended = bench_command("run", "tiny.yaml", UNTRACKED, f"init.from={source}", *TRIPLET)
     assert ended.code == 0, ended.err
@@ -221,3 +236,19 @@ class TestFreeze:
 def test_a_run_that_starts_at_random_says_nothing_of_it(workspace: Path) -> None:
     record: RunRecord = run("tiny.yaml", [UNTRACKED, "train.max_steps=1"])
     assert record.init is None
+
+
+def test_a_backbone_without_a_head_says_so(workspace: Path) -> None:
+    Path("flat.py").write_text(
+        "from torch import nn\nfrom bench.backbones import BACKBONES\n"
+        "from losses.types import PositiveInt\n\n\n"
+        "@BACKBONES.register\ndef flat(*, embedding_dim: PositiveInt = 4) -> nn.Module:\n"
+        "    'One linear layer over all pixels.'\n"
+        "    return nn.Sequential(nn.Flatten(), nn.Linear(3 * 32 * 32, embedding_dim))\n"
+    )
+    with pytest.raises(UserError) as error:
+        started("plugins=[flat.py]", "backbone={name: flat}", "init.freeze=all_but_head")
+    assert str(error.value) == (
+        "init.freeze: all_but_head: backbone flat: this backbone has no module 'head' and names none in "
+        "'head_modules'; set init.freeze=none"
+    )
