@@ -19,7 +19,7 @@ from bench.data import Data, PairProtocol
 from bench.data.pair_sheet import save_hardest_pairs
 from bench.device import device_name, peak_memory_mib
 from bench.distributed import ALONE, World
-from bench.errors import BenchError, Killed, UserError
+from bench.errors import BenchError, Killed, Pruned, UserError
 from bench.evaluate import Evaluation, evaluate_learner, protocol_record, thresholds_document
 from bench.follow import Begin, Over, Stop
 from bench.interrupts import Interrupts
@@ -61,6 +61,7 @@ class Attempt:
         progress: hears how it goes.
         interrupts: tells of signals.
         world: processes that train with this one, the first; the others `follow`.
+        test: also evaluate the test protocols, once trained.
     """
 
     def __init__(
@@ -72,9 +73,12 @@ class Attempt:
         progress: Progress,
         interrupts: Interrupts,
         world: World = ALONE,
+        *,
+        test: bool = True,
     ) -> None:
         self._world = world
         self._others_wait = True
+        self._test_protocols = data.tests if test else ()
         self._config = config
         self._data = data
         self._folder = folder
@@ -104,14 +108,27 @@ class Attempt:
         self._others_wait = False
         self._world.tell(order)
 
-    def begin(self, learner: Learner, *, resume: bool) -> None:
-        """Open the folder: RUNNING from here on. With `resume`, the learner continues a checkpoint."""
-        checkpoint = self._checkpoints.load(self._device) if resume else None
+    def begin(self, learner: Learner, *, starts: bool) -> None:
+        """Open the folder: RUNNING from here on.
+
+        Args:
+            learner: starts, or continues from the newest checkpoint.
+            starts: which of the two.
+
+        Raises:
+            UserError: the checkpoint is of other data; none is whole.
+        """
+        checkpoint = None if starts else self._checkpoints.load(self._device)
+        if checkpoint is None and not starts:
+            raise UserError(f"{self._folder.path}: its checkpoints have just been removed; start again")
         if checkpoint is not None:
             self._refuse_other_data(checkpoint["data_checksum"])
             learner.load_state_dict(checkpoint["learner"])
             self._resumed_from = learner.step
             self._clock.load_state_dict(checkpoint["clock"])
+            self._checkpoints.sweep()
+            self._checkpoints.drop_best_after(learner.step)
+            self._keep_best(learner)  # a kill may have come between the checkpoint and this
         # In the tracking store a killed attempt goes on, even from its start; one that has ended stays.
         is_new = checkpoint is None and self._earlier_state() != "KILLED"
         self._folder.clear(checkpoint=checkpoint is None, identity=is_new)
@@ -131,12 +148,15 @@ class Attempt:
         """Train and evaluate; the folder says FINISHED, FAILED or KILLED afterwards."""
         try:
             self._train(learner, schedule, length)
-            thresholds = self._find_thresholds(learner)
-            evaluations = [self._test(learner, protocol) for protocol in self._data.tests]
+            tested_step = self._choose_weights(learner)
+            thresholds = self._find_thresholds(learner) if self._test_protocols else None
+            evaluations = [self._test(learner, protocol) for protocol in self._test_protocols]
             with self._interrupts.held():
-                thresholds.write(self._folder.thresholds)
+                if thresholds is not None:
+                    thresholds.write(self._folder.thresholds)
                 self._write_artifacts(evaluations)
                 record = self._record("FINISHED", learner, length, evaluations)
+                record = record.model_copy(update={"tested_step": tested_step})
                 self._folder.write_record(record)
                 self._write_state(state="FINISHED", ended_at=now())
                 self.tell(Over(record.model_dump_json()))
@@ -178,11 +198,13 @@ class Attempt:
                     "step": learner.step,
                     "learner": learner.state_dict(),
                     "config": self._config.to_yaml(),
+                    "tested": self._config.evaluate.weights,
                     "metrics_bytes": durable,
                     "data_checksum": self._data.checksum,
                     "clock": self._clock.state_dict(),
                 }
             )
+            self._keep_best(learner)
             self._write_state(durable_bytes=durable)
 
         self._progress.stage(f"training {length.total_steps} steps on {self._device}")
@@ -199,6 +221,27 @@ class Attempt:
         )
         with contextlib.closing(writer):
             train(learner, recipe, outside)
+
+    def _keep_best(self, learner: Learner) -> None:
+        if learner.best is not None and learner.best.step == learner.step:
+            self._checkpoints.keep_best(learner.step)
+
+    def _choose_weights(self, learner: Learner) -> int:
+        """See that the learner holds the weights that the test is about; returns their step."""
+        if self._config.evaluate.weights == "last":
+            return learner.step
+        checkpoint = self._checkpoints.load_best(self._device)
+        if learner.best is None or checkpoint is None or checkpoint["step"] != learner.best.step:
+            reason = "is gone or damaged" if learner.best else "does not exist: no validation gave a number"
+            raise BenchError(
+                f"{self._folder.checkpoints}: the best checkpoint by {self._config.evaluate.best} {reason}; "
+                "set evaluate.weights=last"
+            )
+        best = checkpoint["learner"]
+        weights = best["ema"] or best["backbone"]
+        learner.evaluated.load_state_dict(weights)
+        self._world.tell(Begin.of(weights))
+        return learner.best.step
 
     def _test(self, learner: Learner, protocol: PairProtocol) -> Evaluation:
         self._progress.stage(f"evaluating {protocol.name}: {len(protocol)} pairs")
@@ -245,6 +288,7 @@ class Attempt:
             seed=self._config.seed,
             data_name=self._data.name,
             data_checksum=self._data.checksum,
+            data_audit=self._data.audit,
             data_notes=self._data.notes,
             state=state,
             error=error,
@@ -266,6 +310,8 @@ class Attempt:
             environment=self._environment(),
             code=self._code,
             resumed_from_step=self._resumed_from,
+            init=learner.warm_start,
+            best=learner.best,
             validation=learner.validation,
             protocols={
                 evaluation.protocol.name: protocol_record(evaluation, self._config.evaluate)
@@ -287,6 +333,8 @@ class Attempt:
         )
 
     def _write_artifacts(self, evaluations: Sequence[Evaluation]) -> None:
+        if not evaluations:
+            return
         self._folder.figures.mkdir(exist_ok=True)
         arrays: dict[str, Any] = {}
         for evaluation in evaluations:
@@ -320,6 +368,8 @@ class Attempt:
 
 
 def _ending(error: BaseException) -> tuple[State, str]:
+    if isinstance(error, Pruned):
+        return "KILLED", error.reason
     if isinstance(error, Killed | KeyboardInterrupt):
         return "KILLED", f"{str(error) or 'SIGINT'} received"
     if isinstance(error, BenchError):

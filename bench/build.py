@@ -9,9 +9,9 @@ import torch
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from bench.backbones import BACKBONES
+from bench.backbones import BACKBONES, architecture
 from bench.config import Component, RunConfig
-from bench.data import BATCHES, Augment, Data, Preprocess
+from bench.data import BATCHES, Augment, Data, Preprocess, SuperBatch
 from bench.distributed import ALONE, World
 from bench.embed import weights_dtype
 from bench.errors import UserError
@@ -19,28 +19,40 @@ from bench.learner import Learner
 from bench.optim import OPTIMIZERS, parameter_groups
 from bench.schedules import SCHEDULES, Schedule
 from bench.train import Length, training_length
+from bench.warm_start import freeze, warm_start
 from losses import LOSSES, Loss, Triplet
 from losses.registry import Registry
 
 
 def build(
-    config: RunConfig, data: Data, device: torch.device, world: World = ALONE
+    config: RunConfig, data: Data, device: torch.device, world: World = ALONE, *, starts: bool = True
 ) -> tuple[Learner, Schedule, Length]:
     """Backbone, loss, optimiser, batches and schedule, ready for the first step.
 
+    Args:
+        config: what to build.
+        data: that it is trained on.
+        device: to compute on.
+        world: processes that train together.
+        starts: False when a checkpoint is about to be loaded: pretrained weights, and those of another run,
+            are then not asked for.
+
     Raises:
-        UserError: the data cannot give the batches that are asked for.
+        UserError: the data cannot give the batches that are asked for; weights cannot be had or do not fit.
     """
     torch.manual_seed(config.seed)
-    backbone = _checked(BACKBONES, "backbone", config.backbone, {})
+    options = config.backbone.options if starts else architecture(config.backbone.options)
+    backbone = _checked(BACKBONES, "backbone", Component(config.backbone.name, dict(options)), {})
     engine = {
         "embedding_dim": _embedding_dim(backbone, config.backbone.name, input_px(config, data.size_px)),
         "num_classes": data.train.num_identities,
     }
     if config.train.batch_norm_momentum is not None:
         _set_batch_norm_momentum(backbone, config.backbone.name, config.train.batch_norm_momentum)
+    loss = _checked(LOSSES, "loss", config.loss, engine)
+    origin = warm_start(config, backbone, loss) if starts else None
     dtype = weights_dtype(config.train.precision)
-    loss = _checked(LOSSES, "loss", config.loss, engine).to(device, dtype)
+    loss = loss.to(device, dtype)
     backbone = backbone.to(device, dtype).to(memory_format=torch.channels_last)
     groups = parameter_groups((backbone, loss), decay_norms=config.optimizer.options.get("decay_norms", True))
     optimizer = _checked(OPTIMIZERS, "optimizer", config.optimizer, {"groups": groups})
@@ -52,6 +64,11 @@ def build(
             f"{config.batch.name} does not hold; set batch.name=super_batch, or another loss.mining"
         )
     world.check_batch(source.size)
+    if world.size > 1 and isinstance(source, SuperBatch):
+        raise UserError(
+            f"batch: the last batch of a super-batch is smaller and does not divide among {world.size} "
+            "processes; train in one, or choose another batch.name"
+        )
     if source.size // world.size < 2 and _batch_norms(backbone):
         each = "a batch" if world.size == 1 else "a batch and process"
         raise UserError(
@@ -64,7 +81,16 @@ def build(
         "epoch_steps": length.epoch_steps,
     }
     schedule = _checked(SCHEDULES, "schedule", config.schedule, spans)
-    learner = Learner(backbone, loss, optimizer, source, ema_decay=config.train.ema_decay, world=world)
+    learner = Learner(
+        backbone,
+        loss,
+        optimizer,
+        source,
+        ema_decay=config.train.ema_decay,
+        world=world,
+        freeze=freeze(config, backbone, loss, length),
+        warm_start=origin,
+    )
     return learner, schedule, length
 
 
@@ -101,10 +127,11 @@ def _embedding_dim(backbone: nn.Module, name: str, size_px: int) -> int:
     backbone.eval()
     try:
         embeddings = backbone(torch.zeros(2, 3, size_px, size_px))
-    except RuntimeError as error:
+    except (RuntimeError, AssertionError, ValueError) as error:
         raise UserError(
             f"backbone.name: {name} does not take images of {size_px} px ({str(error).splitlines()[0]}); "
-            "set data.size_px, augment.crop_px or another backbone"
+            f"set data.size_px or augment.crop_px, backbone.size_px={size_px} where the network takes it, "
+            "or another backbone"
         ) from None
     return int(embeddings.shape[1])
 

@@ -6,6 +6,7 @@ import errno
 import hashlib
 import json
 import logging
+import os
 import pickle
 import shutil
 import zipfile
@@ -21,7 +22,9 @@ _log = logging.getLogger("bench.checkpoint")
 
 
 class Checkpoints:
-    """The last few checkpoints of one run: `step-00000600.pt` and, beside each, its checksum.
+    """The last few checkpoints of a run, `step-00000600.pt`, and the best by validation, `best-00000400.pt`.
+
+    Beside each lies its checksum; without one it counts as never written.
 
     Args:
         folder: where they lie.
@@ -51,9 +54,49 @@ class Checkpoints:
                 "continue with --resume"
             ) from None
         for old in self._paths()[: -self._kept]:
-            _checksum_file(old).unlink(missing_ok=True)
-            old.unlink(missing_ok=True)
+            _remove(old)
         return path
+
+    def keep_best(self, step: int) -> None:
+        """Keep the checkpoint of a step, just written, until a later one is better; at first it is a link.
+
+        Doing it twice changes nothing, so a kill half-way is mended by whoever continues from that step.
+        """
+        path = self._folder / f"step-{step:08d}.pt"
+        best = self._folder / f"best-{step:08d}.pt"
+        for source, target in ((path, best), (_checksum_file(path), _checksum_file(best))):
+            target.unlink(missing_ok=True)
+            try:
+                os.link(source, target)
+            except OSError:  # a file system without hard links
+                shutil.copyfile(source, target)
+        for old in self._paths("best"):
+            if old != best:
+                _remove(old)
+
+    def drop_best_after(self, step: int) -> None:
+        """Forget what was best beyond a step from which the run goes on: it will come again."""
+        for path in self._paths("best"):
+            if int(path.stem.removeprefix("best-")) > step:
+                _remove(path)
+
+    def sweep(self) -> None:
+        """Remove what a kill has left of a file that was being written; only for who holds the run's lock."""
+        for path in self._folder.glob(".*.pt-*"):
+            path.unlink(missing_ok=True)
+
+    def has_any(self) -> bool:
+        """Whether a checkpoint has been written to its end, so that `load` gives one or raises."""
+        return any(_checksum_file(path).exists() for path in self._paths())
+
+    def load_best(self, device: torch.device) -> dict[str, Any] | None:
+        """The best by validation; None when there is none that is whole (a damaged one is named)."""
+        for path in reversed(self._paths("best")):
+            problem = _problem(path)
+            if problem is None:
+                return load_checkpoint(path, device)
+            _log.warning("%s: %s", path, problem)
+        return None
 
     def load(self, device: torch.device) -> dict[str, Any] | None:
         """The newest checkpoint that is whole; None when none has ever been written to its end.
@@ -72,8 +115,13 @@ class Checkpoints:
             raise UserError(f"{self._folder}: no checkpoint is whole; start the run anew with --again")
         return None
 
-    def _paths(self) -> list[Path]:
-        return sorted(self._folder.glob("step-*.pt"))
+    def _paths(self, kind: str = "step") -> list[Path]:
+        return sorted(self._folder.glob(f"{kind}-*.pt"))
+
+
+def _remove(path: Path) -> None:
+    _checksum_file(path).unlink(missing_ok=True)  # first: what is left is then no whole checkpoint
+    path.unlink(missing_ok=True)
 
 
 def _is_full_disk(error: OSError | RuntimeError, folder: Path) -> bool:

@@ -87,12 +87,13 @@ def embed(
             share.append(embeddings)
         return torch.cat(share)
 
-    was_training = backbone.training
+    modes = [(module, module.training) for module in backbone.modules()]  # parts may be frozen
     backbone.eval()
     try:
         result: NDArray[np.floating] = world.gather_all(embed_share, len(images)).cpu().numpy()
     finally:
-        backbone.train(was_training)
+        for module, was_training in modes:
+            module.training = was_training
     return result
 
 

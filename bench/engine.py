@@ -12,6 +12,7 @@ from pathlib import Path
 from bench import tracking
 from bench.attempt import Attempt
 from bench.build import build
+from bench.checkpoint import Checkpoints
 from bench.config import RunConfig, load_config
 from bench.data import DATASETS, Data, cache_folder
 from bench.device import check_bf16, choose_device, choose_threads
@@ -30,6 +31,7 @@ def run(
     resume: bool = False,
     again: bool = False,
     track: bool = True,
+    test: bool = True,
     progress: Progress | None = None,
 ) -> RunRecord:
     """Train and evaluate what a configuration asks for.
@@ -43,12 +45,13 @@ def run(
         resume: continue an interrupted run from its last checkpoint; starts when there is none.
         again: train a finished run anew.
         track: deliver to MLflow while running; False leaves that to another process.
+        test: evaluate the test protocols at the end; a search does not, for the test steers nothing.
         progress: hears how it goes.
 
     Raises:
         UserError: the configuration, the data or the machine cannot do this; nothing was written.
         BenchError: the run failed; its folder and its MLflow run say FAILED.
-        Killed: a signal came; both say KILLED, and `resume` continues.
+        Killed: a signal came, or `progress` has seen enough (Pruned); both say KILLED, `resume` continues.
     """
     if isinstance(source, RunConfig) and overrides:
         raise UserError(f"overrides ({overrides[0]}) go to load_config when a loaded configuration is run")
@@ -63,11 +66,13 @@ def run(
             check_bf16(device)
         progress.stage(f"data: {config.data.name}")
         data = DATASETS.build(config.data.name, {"cache": cache_folder()}, config.data.options)
-        learner, schedule, length = build(config, data, device, world)
-        if not world.is_first:
-            return follow(config, data, learner, schedule, length, device, interrupts)
         folder = RunFolder(run_path(config))
-        attempt = Attempt(config, data, folder, device, progress, interrupts, world)
+        # the first process looks: another machine may not see the folder
+        starts = world.tell(_starts(folder, resume=resume, again=again) if world.is_first else None)
+        learner, schedule, length = build(config, data, device, world, starts=starts)
+        if not world.is_first:
+            return follow(config, data, learner, schedule, length, device, interrupts, test=test)
+        attempt = Attempt(config, data, folder, device, progress, interrupts, world, test=test)
         with attempt.heard_by_others(), folder.lock():
             if not again and (finished := finished_record(folder, data)):
                 progress.stage(f"this run is finished already; its record: {folder.path / 'record.json'}")
@@ -76,8 +81,15 @@ def run(
             if not (again or resume):
                 refuse_to_overwrite(folder)
             with _delivery(config, folder, progress) if track else nullcontext():
-                attempt.begin(learner, resume=resume)
+                attempt.begin(learner, starts=starts)
                 return attempt.finish(learner, schedule, length)
+
+
+def _starts(folder: RunFolder, *, resume: bool, again: bool) -> bool:
+    """Whether a run begins from its configuration's weights: what is resumed or only shown needs none."""
+    ended = None if again else folder.record()
+    is_finished = ended is not None and ended.state == "FINISHED"
+    return not (is_finished or (resume and Checkpoints(folder.checkpoints, kept=1).has_any()))
 
 
 def run_path(config: RunConfig) -> Path:

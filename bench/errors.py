@@ -33,9 +33,18 @@ class TrainingError(BenchError):
 class Killed(BaseException):
     """SIGINT or SIGTERM arrived. Not an Exception: nothing between the loop and `run` may swallow it."""
 
-    def __init__(self, signal_name: str) -> None:
+    def __init__(self, signal_name: str, remedy: str = "continue with --resume") -> None:
         self.signal_name = signal_name
+        self.remedy = remedy
         super().__init__(signal_name)
+
+
+class Pruned(Killed):
+    """Whoever hears how a run goes (`Progress.validation`) has seen enough of it: a search, for example."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
 
 
 def did_you_mean(word: str, candidates: Iterable[str]) -> str:

@@ -27,10 +27,10 @@ from bench.train import Length, Outside, Recipe, train
 
 @dataclass(frozen=True)
 class Begin:
-    """Train on, from a checkpoint of the learner or from the start.
+    """Train on, from a checkpoint of the learner or from the start; or test, with the weights in it.
 
     Args:
-        learner: its state as torch.save wrote it: tensors then arrive on any device, and nothing is executed.
+        learner: the state as torch.save wrote it: tensors then arrive on any device, and nothing is executed.
     """
 
     learner: bytes | None
@@ -92,6 +92,8 @@ def follow(
     length: Length,
     device: torch.device,
     interrupts: Interrupts,
+    *,
+    test: bool = True,
 ) -> RunRecord:
     """Train and evaluate with the first process, and return its record.
 
@@ -103,9 +105,7 @@ def follow(
     order = world.tell()
     if isinstance(order, Begin):
         if order.learner is not None:
-            learner.load_state_dict(
-                torch.load(io.BytesIO(order.learner), map_location=device, weights_only=True)
-            )
+            learner.load_state_dict(_opened(order.learner, device))
 
         def assess(protocol: PairProtocol) -> Evaluation:
             return evaluate_learner(
@@ -120,10 +120,20 @@ def follow(
             data.train, augmentation(config), preprocess(config), schedule, length, config, device, world
         )
         train(learner, recipe, Outside(validate, lambda: None, _Silent(), Quiet(), interrupts, Clock()))
-        for protocol in (data.validation, *data.tests):  # as `Attempt.finish` does: thresholds, then tests
+        if config.evaluate.weights == "best":
+            chosen = world.tell()  # the first process has the checkpoint
+            learner.evaluated.load_state_dict(_opened(chosen.learner, device))
+        tests = data.tests if test else ()
+        # as `Attempt.finish` does: validation for the thresholds, then the tests
+        for protocol in (data.validation, *tests) if tests else ():
             assess(protocol)
         order = world.tell()
     if isinstance(order, Stop):
         raise StoppedByFirst(order)
     assert isinstance(order, Over)
     return RunRecord.model_validate_json(order.record)
+
+
+def _opened(state: bytes, device: torch.device) -> dict[str, Any]:
+    opened: dict[str, Any] = torch.load(io.BytesIO(state), map_location=device, weights_only=True)
+    return opened

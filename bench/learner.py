@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 from typing import Any
 
 import torch
@@ -10,6 +11,8 @@ from torch import nn
 
 from bench.data import BatchSource
 from bench.distributed import ALONE, World
+from bench.freeze import Freeze
+from bench.results import Best, WarmStart
 from bench.window import Window
 from losses import Loss
 
@@ -48,6 +51,8 @@ class Learner:
         source: of the batches.
         ema_decay: None keeps no average.
         world: processes that train it together.
+        freeze: which weights stand still, and until when.
+        warm_start: whose weights the training started from; None: none of a run's.
     """
 
     def __init__(
@@ -59,10 +64,11 @@ class Learner:
         *,
         ema_decay: float | None,
         world: World = ALONE,
+        freeze: Freeze | None = None,
+        warm_start: WarmStart | None = None,
     ) -> None:
         self.world = world
         self.backbone = backbone
-        self.trained = world.parallel(backbone)
         self.loss = loss
         self.optimizer = optimizer
         self.source = source
@@ -72,9 +78,25 @@ class Learner:
         self.images_forward_only = 0
         self.validation: dict[str, float] = {}
         self.validated_step = 0
+        self.best: Best | None = None
+        self.warm_start = warm_start
         self.window = Window()
         backbone.train()
         loss.train()
+        self.freeze = freeze or Freeze(backbone, "none", until_step=None)
+        self.freeze.apply(self.step)
+        self._wrapped = backbone
+        self._wrapped_for: tuple[bool, ...] | None = None
+
+    @property
+    def trained(self) -> nn.Module:
+        """The backbone to call in training; over several processes gradients of what learns are averaged."""
+        if self.world.size == 1:
+            return self.backbone
+        learning = tuple(parameter.requires_grad for parameter in self.backbone.parameters())
+        if learning != self._wrapped_for:  # weights have been frozen or thawed
+            self._wrapped, self._wrapped_for = self.world.parallel(self.backbone), learning
+        return self._wrapped
 
     @property
     def evaluated(self) -> nn.Module:
@@ -86,6 +108,17 @@ class Learner:
         """Of the backbone; the loss' own do not exist when the model is used."""
         return sum(parameter.numel() for parameter in self.backbone.parameters())
 
+    def note_validation(self, metrics: dict[str, float], best_by: str | None) -> None:
+        """Take the figures of the weights as they are; the first best by `best_by` stays the best."""
+        self.validation = metrics
+        self.validated_step = self.step
+        if best_by is None:
+            return
+        value = metrics[f"validation/{best_by}"]
+        sign = -1.0 if best_by == "eer" else 1.0  # an error rate is better when it is lower
+        if not math.isnan(value) and (self.best is None or sign * value > sign * self.best.value):
+            self.best = Best(metric=f"validation/{best_by}", value=value, step=self.step)
+
     def state_dict(self) -> dict[str, Any]:
         """All of it. No generator has a state to keep: every draw follows from the seed and the step."""
         return {
@@ -94,6 +127,8 @@ class Learner:
             "images_forward_only": self.images_forward_only,
             "validation": self.validation,
             "validated_step": self.validated_step,
+            "best": self.best.model_dump() if self.best else None,
+            "warm_start": self.warm_start.model_dump() if self.warm_start else None,
             "window": self.window.state_dict(),
             "backbone": self.backbone.state_dict(),
             "loss": self.loss.state_dict(),
@@ -109,6 +144,8 @@ class Learner:
         self.images_forward_only = state["images_forward_only"]
         self.validation = state["validation"]
         self.validated_step = state["validated_step"]
+        self.best = Best(**state["best"]) if state["best"] else None
+        self.warm_start = WarmStart(**state["warm_start"]) if state["warm_start"] else None
         self.window.load_state_dict(state["window"])
         self.backbone.load_state_dict(state["backbone"])
         self.loss.load_state_dict(state["loss"])
@@ -116,3 +153,4 @@ class Learner:
         if self.ema:
             self.ema.model.load_state_dict(state["ema"])
         self.source.load_state_dict(state["source"])
+        self.freeze.apply(self.step)

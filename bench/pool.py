@@ -7,19 +7,21 @@ milliseconds and shares no state with another. A run that dies takes nobody with
 from __future__ import annotations
 
 import logging
+import math
 import multiprocessing
 import os
 import signal
 import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Literal, Self
 
-from bench.errors import BenchError, Killed, UserError
+from bench.errors import BenchError, Killed, Pruned, UserError
 from bench.interrupts import Interrupts
 from bench.progress import Progress
 from bench.results import RunFolder, RunRecord
@@ -41,6 +43,7 @@ class Job:
         title: what people see.
         config_hash: of the configuration as it was checked; a file edited meanwhile is noticed.
         folder: of the run.
+        test: evaluate the test protocols at the end.
     """
 
     source: str
@@ -48,16 +51,24 @@ class Job:
     title: str
     config_hash: str
     folder: Path
+    test: bool = True
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a job ended: a record, or an error in one line."""
+    """How a job ended: a record, or an error in one line.
+
+    Args:
+        pruned: whoever heard its validation ended it; the record tells how far it came.
+        died: nobody meant its process to end (out of memory, kill -9): another attempt may go better.
+    """
 
     job: Job
     record: RunRecord | None
     error: str | None = None
     exit_code: int = 0
+    pruned: bool = False
+    died: bool = False
 
 
 @dataclass(frozen=True)
@@ -122,29 +133,96 @@ def run_jobs(
     Raises:
         Killed: a signal came; every process has ended.
     """
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["bench.engine"])
     waiting = list(jobs)
-    free = list(slots)
-    running: dict[Connection, _Worker] = {}
     outcomes: dict[Job, Outcome] = {}
-    with Interrupts() as interrupts, interrupts.held(), ExitStack() as cleanup:
-        cleanup.callback(lambda: _end(list(running.values())))
-        while waiting or running:
+    with Interrupts() as interrupts, interrupts.held(), Pool(slots, resume=resume, again=again) as pool:
+        while waiting or pool.running:
             interrupts.check()
-            while waiting and free:
-                worker = _start(context, waiting.pop(0), free.pop(), progress_of, resume=resume, again=again)
-                running[worker.connection] = worker
-                on_start(worker.job)
-            for connection in wait(list(running), timeout=0.5):
-                worker = running[connection]  # type: ignore[index]
-                outcome = worker.receive()
-                if outcome is not None:
-                    del running[connection]  # type: ignore[arg-type]
-                    free.append(worker.slot)
-                    outcomes[worker.job] = outcome
-                    on_end(outcome)
+            while waiting and pool.has_room:
+                job = waiting.pop(0)
+                pool.start(job, progress_of(job))
+                on_start(job)
+            for outcome in pool.wait(0.5):
+                outcomes[outcome.job] = outcome
+                on_end(outcome)
     return [outcomes[job] for job in jobs]
+
+
+class Pool:
+    """Processes that do jobs. As the block ends, those still at work are asked to end, with a checkpoint.
+
+    Args:
+        slots: so many jobs at a time.
+        resume: continue what was interrupted.
+        again: train anew what has finished.
+    """
+
+    def __init__(self, slots: Sequence[Slot], *, resume: bool = False, again: bool = False) -> None:
+        self._context = multiprocessing.get_context("forkserver")
+        # Building an optimiser imports torch._dynamo: seconds, which no run should pay again.
+        self._context.set_forkserver_preload(["bench.engine", "torch._dynamo"])
+        self._free = list(slots)
+        self._resume = resume
+        self._again = again
+        self._workers: dict[Connection, _Worker] = {}
+
+    @property
+    def running(self) -> list[Job]:
+        """Jobs whose process has not ended."""
+        return [worker.job for worker in self._workers.values()]
+
+    @property
+    def has_room(self) -> bool:
+        """Whether another job can start."""
+        return bool(self._free)
+
+    def start(self, job: Job, progress: Progress) -> int:
+        """A process for a job; its news go to `progress`, whose `validation` may end it by raising Pruned.
+
+        Returns:
+            The process id.
+        """
+        ours, theirs = self._context.Pipe()
+        slot = self._free.pop()
+        process = self._context.Process(
+            target=_work, args=(job, slot, theirs, self._resume, self._again), name=job.title
+        )
+        process.start()
+        theirs.close()  # so that the end of the process is the end of the pipe
+        self._workers[ours] = _Worker(job, slot, process, ours, progress)
+        assert process.pid is not None
+        return process.pid
+
+    def wait(self, timeout_s: float) -> list[Outcome]:
+        """Pass news on for at most so long; the jobs that have ended."""
+        outcomes = []
+        for worker in self._workers.values():
+            if time.monotonic() > worker.kill_at:
+                worker.process.kill()
+        for connection in wait(list(self._workers), timeout=timeout_s):
+            worker = self._workers[connection]  # type: ignore[index]
+            outcome = worker.receive()
+            if outcome is not None:
+                del self._workers[worker.connection]
+                self._free.append(worker.slot)
+                outcomes.append(outcome)
+        return outcomes
+
+    def end(self, job: Job, reason: str) -> None:
+        """Have a job end, by force if need be; `wait` then returns it, with `reason` as error."""
+        worker = next(worker for worker in self._workers.values() if worker.job == job)
+        if worker.reason is None:
+            worker.reason = reason
+            worker.kill_at = time.monotonic() + _KILL_AFTER_S
+            worker.process.terminate()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        _end(list(self._workers.values()))
 
 
 class _Worker:
@@ -157,7 +235,10 @@ class _Worker:
         self.slot = slot
         self.process = process
         self.connection = connection
+        self.reason: str | None = None  # why it was ended from here
+        self.kill_at = math.inf
         self._progress = progress
+        self._pruned: str | None = None
         self._error: tuple[int, str] | None = None
 
     def receive(self) -> Outcome | None:
@@ -168,40 +249,41 @@ class _Worker:
             return self._outcome()
         if kind == "error":
             self._error = (arguments[0], arguments[1])
+        elif kind == "validation":
+            try:
+                self._progress.validation(*arguments)
+            except Pruned as pruned:
+                self._pruned = pruned.reason
+            self.answer(self._pruned)
         else:
             getattr(self._progress, kind)(*arguments)
         return None
 
+    def answer(self, pruned: str | None) -> None:
+        """The run waits for this after each validation: None, or why it is to end."""
+        with suppress(OSError):  # it has ended meanwhile
+            self.connection.send(pruned)
+
     def _outcome(self) -> Outcome:
         self.process.join()
         self.connection.close()
+        if self.process.exitcode != 0:
+            close_abandoned(RunFolder(self.job.folder))
+        if self.reason is not None:
+            return Outcome(self.job, None, self.reason, 1)
+        if self._pruned is not None:
+            return Outcome(self.job, RunFolder(self.job.folder).record(), pruned=True)
         if self._error is not None:
             return Outcome(self.job, None, self._error[1], self._error[0])
         if self.process.exitcode != 0:
-            close_abandoned(RunFolder(self.job.folder))
-            return Outcome(self.job, None, f"its process died ({_exit(self.process.exitcode)})", 1)
+            return Outcome(self.job, None, f"its process died ({_exit(self.process.exitcode)})", 1, died=True)
         return Outcome(self.job, RunFolder(self.job.folder).record())
-
-
-def _start(
-    context: multiprocessing.context.ForkServerContext,
-    job: Job,
-    slot: Slot,
-    progress_of: Callable[[Job], Progress],
-    *,
-    resume: bool,
-    again: bool,
-) -> _Worker:
-    receiver, sender = context.Pipe(duplex=False)
-    process = context.Process(target=_work, args=(job, slot, sender, resume, again), name=job.title)
-    process.start()
-    sender.close()  # so that the end of the process is the end of the pipe
-    return _Worker(job, slot, process, receiver, progress_of(job))
 
 
 def _end(workers: list[_Worker]) -> None:
     for worker in workers:
         worker.process.terminate()
+        worker.answer(None)  # should it wait for one
     deadline = time.monotonic() + _KILL_AFTER_S
     for worker in workers:
         worker.process.join(max(0.0, deadline - time.monotonic()))
@@ -216,12 +298,12 @@ def _exit(code: int | None) -> str:
     return f"exit code {code}"
 
 
-def _work(job: Job, slot: Slot, sender: Connection, resume: bool, again: bool) -> None:
+def _work(job: Job, slot: Slot, connection: Connection, resume: bool, again: bool) -> None:
     """In the new process: do the job, say how it went."""
     from bench.config import load_config
     from bench.engine import run
 
-    progress = _Pipe(sender)
+    progress = _Pipe(connection)
     logger = logging.getLogger("bench")
     logger.addHandler(_PipeHandler(progress))
     logger.setLevel(logging.INFO)
@@ -232,13 +314,15 @@ def _work(job: Job, slot: Slot, sender: Connection, resume: bool, again: bool) -
         config = load_config(job.source, (*job.overrides, *slot.overrides(config)))
         if config.hash != job.config_hash:
             raise UserError(f"{job.source}: was edited while its runs were waiting; start them again")
-        run(config, resume=resume, again=again, track=False, progress=progress)
+        run(config, resume=resume, again=again, track=False, test=job.test, progress=progress)
     except BenchError as error:
-        sender.send(("error", error.exit_code, str(error)))
+        progress.error(error.exit_code, str(error))
+    except Pruned:
+        pass  # the parent knows
     except Killed as error:
-        sender.send(("error", 1, f"killed by {error}"))
+        progress.error(1, f"killed by {error}")
     except Exception as error:
-        sender.send(("error", 1, f"{type(error).__name__}: {error}"))
+        progress.error(1, f"{type(error).__name__}: {error}")
         raise  # the traceback is for the log
 
 
@@ -256,8 +340,9 @@ class _PipeHandler(logging.Handler):
 class _Pipe:
     """Progress that travels to the parent. A parent that is gone asks this run to end, with a checkpoint."""
 
-    def __init__(self, sender: Connection) -> None:
-        self._sender = sender
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self._is_orphan = False
 
     def stage(self, text: str) -> None:
         self._send("stage", text)
@@ -267,9 +352,24 @@ class _Pipe:
 
     def validation(self, step: int, metrics: Mapping[str, float]) -> None:
         self._send("validation", step, dict(metrics))
+        try:
+            reason = self._connection.recv()
+        except (EOFError, ConnectionResetError):
+            self._end()
+            return
+        if reason is not None:
+            raise Pruned(reason)
+
+    def error(self, exit_code: int, message: str) -> None:
+        self._send("error", exit_code, message)
 
     def _send(self, *message: Any) -> None:
         try:
-            self._sender.send(message)
-        except BrokenPipeError:
+            self._connection.send(message)
+        except (BrokenPipeError, ConnectionResetError):
+            self._end()
+
+    def _end(self) -> None:
+        if not self._is_orphan:  # a second signal would not wait for the checkpoint
+            self._is_orphan = True
             os.kill(os.getpid(), signal.SIGTERM)

@@ -18,7 +18,11 @@ class Progress(Protocol):
         ...
 
     def validation(self, step: int, metrics: Mapping[str, float]) -> None:
-        """The validation protocol was evaluated after `step`."""
+        """The validation protocol was evaluated after `step`.
+
+        Raises:
+            Pruned: the run is to end here, with a checkpoint, as KILLED.
+        """
         ...
 
 
@@ -32,4 +36,19 @@ class Quiet:
         """Nothing."""
 
     def validation(self, step: int, metrics: Mapping[str, float]) -> None:
+        """Nothing."""
+
+
+class Counting(Protocol):
+    """Receives how far a long job over many files has come."""
+
+    def count(self, done: int, total: int, per_s: float, news: str) -> None:
+        """`done` of `total` files are done, `per_s` a second; `news` is a few words on how it goes."""
+        ...
+
+
+class Uncounted:
+    """Says nothing."""
+
+    def count(self, done: int, total: int, per_s: float, news: str) -> None:
         """Nothing."""

@@ -6,6 +6,7 @@ import math
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Protocol
 
 import torch
@@ -100,17 +101,27 @@ class Recipe:
 
     @torch.no_grad()
     def selection_embeddings(
-        self, learner: Learner, indices: Indices, rows: slice, *, batch_size: int, training: bool, number: int
+        self,
+        learner: Learner,
+        indices: Indices,
+        rows: slice,
+        *,
+        batch_size: int,
+        training: bool,
+        number: int,
     ) -> Tensor:
-        """Raw embeddings of `rows` of the images, as `Embed` says: forward only."""
+        """Raw embeddings (n, D) of those rows of `indices`, as `Embed` says: forward only."""
         was_training = learner.backbone.training
         learner.backbone.train(training)
+        starts = list(range(rows.start, rows.stop, batch_size))
+        if len(starts) > 1 and starts[-1] == rows.stop - 1:
+            starts.pop()  # one image has no batch statistics: it joins the batch before
         embeddings = []
-        for start in range(rows.start, rows.stop, batch_size):
-            some = slice(start, min(start + batch_size, rows.stop))
-            pixels = self.pixels(indices[some])
+        for start, end in pairwise([*starts, rows.stop]):
+            share = slice(start, end)
+            pixels = self.pixels(indices[share])
             if training:
-                pixels = self.augment(pixels, number, len(indices), some, draw=Draw.SELECTION)
+                pixels = self.augment(pixels, number, len(indices), share, draw=Draw.SELECTION)
             embeddings.append(self.embeddings(learner.backbone, pixels))
         learner.backbone.train(was_training)
         return torch.cat(embeddings)
@@ -171,7 +182,7 @@ def train(learner: Learner, recipe: Recipe, outside: Outside) -> None:
             learner.window.skip_time()
             while True:
                 if length.evaluates_after(learner.step) and learner.validated_step < learner.step:
-                    _validate(learner, outside)
+                    _validate(learner, outside, recipe.config.evaluate.best)
                     save()
                 elif time.monotonic() - saved_at >= recipe.config.runtime.checkpoint_every_s:
                     save()
@@ -192,6 +203,7 @@ def _stop_if_told(world: World, interrupts: Interrupts) -> None:
 
 def _step(learner: Learner, recipe: Recipe, outside: Outside) -> None:
     clock, config, length, world = outside.clock, recipe.config, recipe.length, recipe.world
+    learner.freeze.apply(learner.step)
     loss, optimizer = learner.loss, learner.optimizer
 
     def embed(indices: Indices, *, batch_size: int, training: bool = False, number: int = 0) -> Tensor:
@@ -257,10 +269,9 @@ def _step(learner: Learner, recipe: Recipe, outside: Outside) -> None:
             )
 
 
-def _validate(learner: Learner, outside: Outside) -> None:
+def _validate(learner: Learner, outside: Outside, best_by: str | None) -> None:
     with outside.clock.part("validation"):
-        learner.validation = dict(outside.validate())
-    learner.validated_step = learner.step
+        learner.note_validation(dict(outside.validate()), best_by)
     outside.writer.append(MetricsLine(learner.step, _now_ms(), learner.validation))
     outside.progress.validation(learner.step, learner.validation)
 

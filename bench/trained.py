@@ -8,14 +8,12 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from bench.backbones import BACKBONES
+from bench.backbones import BACKBONES, architecture
 from bench.build import preprocess
-from bench.checkpoint import Checkpoints, load_checkpoint
 from bench.config import RunConfig, parse_config
 from bench.data import Preprocess
 from bench.embed import weights_dtype
-from bench.errors import UserError
-from bench.results import RunFolder
+from bench.weights import read_weights
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,29 +36,19 @@ class Trained:
 
 
 def load_trained(source: Path, device: torch.device) -> Trained:
-    """The model of a run folder (its newest whole checkpoint), or of one checkpoint file.
+    """The model of a run folder, or of one checkpoint file; nothing is downloaded.
+
+    A folder stands for the weights that its test figures are about: its newest whole checkpoint, or the best
+    by validation where `evaluate.weights` says so.
 
     Raises:
         UserError: neither; or a folder without a whole checkpoint.
         BenchError: the file is no checkpoint of ours.
     """
-    if source.is_dir():
-        state = Checkpoints(RunFolder(source).checkpoints, kept=1).load(device)
-        if state is None:
-            raise UserError(f"{source}: holds no checkpoint; name the folder of a run that has been trained")
-    elif source.is_file():
-        state = load_checkpoint(source, device)
-    else:
-        raise UserError(f"{source}: no such run folder or checkpoint")
-    if not {"config", "learner"} <= state.keys():
-        raise UserError(f"{source}: holds no trained model of faceloss-bench")
-    config = parse_config(state["config"], str(source))
-    learner = state["learner"]
-    backbone = BACKBONES.build(config.backbone.name, {}, config.backbone.options)
-    backbone.load_state_dict(learner["ema"] or learner["backbone"])
-    backbone = (
-        backbone.to(device, weights_dtype(config.train.precision))
-        .to(memory_format=torch.channels_last)
-        .eval()
-    )
-    return Trained(source, config, backbone, preprocess(config), learner["step"])
+    weights = read_weights(source, device)
+    config = parse_config(weights.config, str(source))
+    backbone = BACKBONES.build(config.backbone.name, {}, architecture(config.backbone.options))
+    backbone.load_state_dict(weights.backbone)
+    backbone = backbone.to(device, weights_dtype(config.train.precision))
+    backbone = backbone.to(memory_format=torch.channels_last).eval()
+    return Trained(source, config, backbone, preprocess(config), weights.step)

@@ -7,11 +7,9 @@ ships): no date, no version, no setting of the user's own enters.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-import matplotlib
 import numpy as np
 import numpy.typing as npt
 from matplotlib.axes import Axes
@@ -20,14 +18,10 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
 from bench.verification import far_key, roc
-
-# M. Okabe and K. Ito, Color Universal Design, 2008; yellow is left out, too faint on white paper
-COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000")
-DASHES = ("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)), (0, (8, 2)), (0, (1, 1)))
-GREY = "#555555"
+from reports.colors import COLORS, DASHES
+from reports.drawing import DPI, GREY, plain_style, tidy
 
 _SIZE_INCH = (6.4, 4.4)
-_DPI = 150
 _BINS = (10, 80)
 # points of a curve that paper can show; ten million would take minutes to draw
 _POINTS = 4000
@@ -220,23 +214,12 @@ def _thin(
     return far[kept], val[kept]
 
 
-@contextmanager
-def _plain_style() -> Iterator[None]:
-    """Take matplotlib's own defaults, whatever the user's matplotlibrc says."""
-    with matplotlib.rc_context():
-        matplotlib.rcdefaults()
-        yield
-
-
 def _write(path: Path, title: str, draw: Callable[[Axes], None]) -> None:
-    with _plain_style():
-        figure = Figure(figsize=_SIZE_INCH, dpi=_DPI, layout="constrained")
+    with plain_style():
+        figure = Figure(figsize=_SIZE_INCH, dpi=DPI, layout="constrained")
         canvas = FigureCanvasAgg(figure)
         axes = figure.add_subplot()
-        axes.grid(True, which="major", color="#dddddd", linewidth=0.6)
-        axes.set_axisbelow(True)
-        for side in ("top", "right"):
-            axes.spines[side].set_visible(False)
+        tidy(axes)
         if title:
             axes.set_title(title, fontsize=11)
         draw(axes)

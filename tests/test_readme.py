@@ -9,7 +9,9 @@ import pytest
 
 from bench.cli import bench
 from bench.config import load_config
+from bench.config.variants import read_comparison
 from bench.errors import ConfigError
+from reports.readme import updated
 
 README = (Path(__file__).resolve().parents[1] / "README.md").read_text()
 
@@ -60,3 +62,30 @@ def test_every_shipped_configuration_is_valid() -> None:
         config = load_config(path)
         assert config.name == path.stem
         assert config.description
+
+
+def test_tables_that_come_from_records_are_up_to_date() -> None:
+    root = Path(__file__).resolve().parents[1]
+    for document in (root / "README.md", *sorted((root / "docs").rglob("*.md"))):
+        text = document.read_text()
+        assert updated(text, document.parent)[0] == text, f"run: bench report --readme {document.name}"
+
+
+@pytest.mark.parametrize("name", ["reading_figures", "tutorial"])
+def test_every_command_in_the_guides_exists_with_its_options(name: str) -> None:
+    text = (Path(__file__).resolve().parents[1] / "docs" / f"{name}.md").read_text()
+    commands = re.findall(r"^bench ([a-z]+)(.*?)(?:#.*)?$", text, re.MULTILINE)
+    assert len(commands) >= 4
+    for command, rest in commands:
+        known = {option for parameter in bench.commands[command].params for option in parameter.opts}
+        assert set(re.findall(r"--[a-z-]+", rest)) <= known
+
+
+def test_the_tutorials_comparison_is_valid(tmp_path: Path) -> None:
+    text = (Path(__file__).resolve().parents[1] / "docs" / "tutorial.md").read_text()
+    (example,) = re.findall(r"```yaml\n(# margins.yaml.*?)```", text, re.DOTALL)
+    (tmp_path / "margins.yaml").write_text(example)
+    found = read_comparison(str(tmp_path / "margins.yaml"))
+    assert found is not None
+    for changes in found.variants.values():
+        load_config(found.base, changes)

@@ -8,32 +8,44 @@ import sys
 
 import click
 
-from bench.cli.arguments import launched_rank
+from bench.cli.align import align
 from bench.cli.check import check, schema
+from bench.cli.compare import compare
+from bench.cli.completion import completion
 from bench.cli.data import data
+from bench.cli.doctor import doctor
 from bench.cli.eval import evaluate
 from bench.cli.export import export
+from bench.cli.launch import launched_rank
 from bench.cli.listing import list_
+from bench.cli.report import report
 from bench.cli.run import run
+from bench.cli.study import study
 from bench.cli.track import track
 from bench.cli.verify import verify
+from bench.cli.worker import worker
 from bench.errors import BenchError, Killed
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(package_name="faceloss-bench", prog_name="bench")
 def bench() -> None:
-    r"""Train face-verification embeddings with different losses and compare them fairly.
+    """Train face-verification embeddings with different losses and compare them fairly.
 
     \b
     bench run center                     one run: train, evaluate, track
     bench run softmax center --seeds 3   several, with mean and spread
+    bench compare softmax center --seeds 5   run what is missing, then report
+    bench study studies/triplet          search settings by validation figures
     bench list losses                    what there is
     bench check center --explain         every setting and where it comes from
     """
 
 
-for _command in (run, evaluate, verify, export, check, schema, list_, data, track):
+for _command in (
+    run, compare, report, study, worker, evaluate, verify, export,
+    check, schema, list_, data, align, track, doctor, completion,
+):  # fmt: skip
     bench.add_command(_command)
 
 
@@ -53,5 +65,5 @@ def main() -> None:
         sys.exit(error.exit_code)
     except Killed as error:
         if launched_rank() == 0:
-            click.echo(f"stopped by {error}; continue with --resume", err=True)
+            click.echo(f"stopped by {error}; {error.remedy}", err=True)
         sys.exit(143 if error.signal_name == "SIGTERM" else 130)

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import json
-import os
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypeVar
 
 import click
 
@@ -19,14 +18,24 @@ if TYPE_CHECKING:
 _OVERRIDE = re.compile(r"[A-Za-z_][\w.\-]*=")
 
 
-def is_launched() -> bool:
-    """Whether torchrun has started this process as one of several."""
-    return int(os.environ.get("WORLD_SIZE", "1")) > 1
+Workers: TypeAlias = "int | Literal['auto']"
+
+_Command = TypeVar("_Command", bound=Callable[..., Any])
 
 
-def launched_rank() -> int:
-    """Rank of this process among those that torchrun started; 0 without it. Only rank 0 speaks."""
-    return int(os.environ.get("RANK", "0")) if is_launched() else 0
+def workers_option(text: str) -> Callable[[_Command], _Command]:
+    """`--workers auto|N`, as the commands with a pool have it."""
+    return click.option(
+        "--workers", callback=_workers, metavar="auto|N", default="1", show_default=True, help=text
+    )
+
+
+def _workers(context: click.Context, parameter: click.Parameter, value: str) -> Workers:
+    if value == "auto":
+        return "auto"
+    if value.isdigit() and int(value) > 0:
+        return int(value)
+    raise click.BadParameter(f"{value!r} is neither 'auto' nor a positive number")
 
 
 def split_arguments(arguments: Sequence[str]) -> tuple[list[str], list[str]]:

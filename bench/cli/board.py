@@ -7,11 +7,14 @@ import sys
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import click
 
 from bench.progress import Progress
+
+if TYPE_CHECKING:
+    from rich.console import Console, ConsoleOptions, RenderResult
 
 _LINE_EVERY_S = 10.0
 
@@ -27,8 +30,16 @@ class Board(Protocol):
         """The run of that title has ended."""
         ...
 
+    def drop(self, title: str) -> None:
+        """The run of that title has ended, and its place is needed no more."""
+        ...
+
     def note(self, text: str) -> None:
         """A line that stays."""
+        ...
+
+    def status(self, text: str) -> None:
+        """How the whole stands, in place of what was said before."""
         ...
 
 
@@ -53,7 +64,13 @@ class _PlainBoard:
     def done(self, title: str, error: str | None) -> None:
         self.note(f"{title}: {'done' if error is None else 'failed: ' + error}")
 
+    def drop(self, title: str) -> None:
+        """Lines stay."""
+
     def note(self, text: str) -> None:
+        click.echo(text, err=True)
+
+    def status(self, text: str) -> None:
         click.echo(text, err=True)
 
 
@@ -95,8 +112,9 @@ def _time_left(seconds: float, done: int, left: int) -> str:
 
 @contextmanager
 def _live_board() -> Iterator[Board]:
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+    from rich.console import Console, Group
+    from rich.live import Live
+    from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn, TimeRemainingColumn
     from rich.progress import Progress as Bars
 
     bars = Bars(
@@ -108,10 +126,11 @@ def _live_board() -> Iterator[Board]:
         console=Console(stderr=True),
     )
 
+    tasks: dict[str, TaskID] = {}
+
     class LiveRow:
         def __init__(self, title: str) -> None:
-            self._title = title
-            self._task = bars.add_task(title, total=None, news="")
+            self._task = tasks[title] = bars.add_task(title, total=None, news="")
             self._validation = ""
 
         def stage(self, text: str) -> None:
@@ -132,11 +151,34 @@ def _live_board() -> Iterator[Board]:
             if error is not None:
                 self.note(f"{title}: failed: {error}")
 
+        def drop(self, title: str) -> None:
+            bars.remove_task(tasks.pop(title))
+
         def note(self, text: str) -> None:
             bars.console.print(text, markup=False, highlight=False)
 
-    with bars:
+        def status(self, text: str) -> None:
+            head.update(text)
+
+    head = _Head()
+    with Live(Group(head, bars), console=bars.console, refresh_per_second=8):
         yield LiveBoard()
+
+
+class _Head:
+    """The line above the rows; nothing until something is said."""
+
+    def __init__(self) -> None:
+        self._text = ""
+
+    def update(self, text: str) -> None:
+        self._text = text
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        if self._text:
+            from rich.text import Text
+
+            yield Text(self._text, style="bold")
 
 
 @contextmanager

@@ -80,7 +80,7 @@ def evaluate(
     track: bool,
     **options: Any,
 ) -> None:
-    r"""Judge any model by the verification protocol.
+    """Judge any model by the verification protocol.
 
     \b
     bench eval --run runs/center-0a1b2c3d-s0 --pairs lfw=pairs.txt --images lfw.tar

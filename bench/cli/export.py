@@ -22,7 +22,7 @@ _PATH = click.Path(path_type=Path)
 )
 @click.option("--out", type=_PATH, help="File to write [default: RUN/model.pt2 or RUN/model.onnx].")
 def export(run: Path, kind: Literal["torch", "onnx"], out: Path | None) -> None:
-    r"""Write a trained model with its preprocessing inside.
+    """Write a trained model with its preprocessing inside.
 
     RUN is the folder of a run, or one checkpoint. The model takes uint8 pixels (B, 3, H, W) RGB and gives
     L2-normalised embeddings; any batch size. It is read back and must embed like the run's own.

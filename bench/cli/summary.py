@@ -147,6 +147,16 @@ def _spread(values: Sequence[float], *, percent: bool) -> str:
 def _notes(records: Sequence[RunRecord]) -> list[str]:
     notes = []
     for record in records:
+        if record.init is not None:
+            notes.append(
+                f"{record.name} s{record.seed}: started from the weights of {record.init.name} after step "
+                f"{record.init.step} ({record.init.source}): {record.init.images:,} images more than its own"
+            )
+        if record.best is not None and record.config["evaluate"]["weights"] == "best":
+            notes.append(
+                f"{record.name} s{record.seed}: tested at step {record.best.step}, the best by "
+                f"{record.best.metric} ({record.best.value:.4g})"
+            )
         for protocol, figures in record.protocols.items():
             for metric, reason in figures.reasons.items():
                 notes.append(f"{record.name} s{record.seed}: {protocol}/{metric}: {reason}")

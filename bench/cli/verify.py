@@ -37,7 +37,7 @@ def verify(
     device: str,
     as_json: bool,
 ) -> None:
-    r"""Are two photos of one person?
+    """Are two photos of one person?
 
     RUN is the folder of a run, or a checkpoint. The face is found in each photo, cropped and embedded; the
     distance is compared with the threshold that the run saved for this FAR, found on its validation pairs.

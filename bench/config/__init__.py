@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from bench.config.sections import (
         AugmentConfig,
         EvaluateConfig,
+        InitConfig,
         RuntimeConfig,
         TrackingConfig,
         TrainConfig,
@@ -24,6 +25,7 @@ __all__ = [
     "Component",
     "EvaluateConfig",
     "Explained",
+    "InitConfig",
     "RunConfig",
     "RuntimeConfig",
     "TrackingConfig",
@@ -41,7 +43,14 @@ _HOMES = {
     "load": ("load_config", "parse_config"),
     "redaction": ("redact_uri",),
     "run_config": ("Component", "Explained", "RunConfig", "explain"),
-    "sections": ("AugmentConfig", "EvaluateConfig", "RuntimeConfig", "TrackingConfig", "TrainConfig"),
+    "sections": (
+        "AugmentConfig",
+        "EvaluateConfig",
+        "InitConfig",
+        "RuntimeConfig",
+        "TrackingConfig",
+        "TrainConfig",
+    ),
     "shipped": ("shipped_configs",),
 }
 _HOME = {name: module for module, names in _HOMES.items() for name in names}

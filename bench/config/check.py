@@ -16,7 +16,14 @@ from bench.config.options import Options, component_options, option_values, reco
 from bench.config.plugins import Plugin, import_plugin
 from bench.config.rules import listed, rule, shown_value, violated
 from bench.config.run_config import Component, RunConfig
-from bench.config.sections import COMPONENT_SECTIONS, STATIC_SECTIONS, HeadConfig, Section
+from bench.config.sections import (
+    COMPONENT_SECTIONS,
+    STATIC_SECTIONS,
+    STUDY_SECTIONS,
+    HeadConfig,
+    InitConfig,
+    Section,
+)
 from bench.config.yaml_file import (
     MAX_DEPTH,
     DataPath,
@@ -29,7 +36,7 @@ from bench.config.yaml_file import (
     origin_at,
     plain,
 )
-from bench.errors import ConfigError, UserError, did_you_mean
+from bench.errors import BenchError, ConfigError, UserError, did_you_mean
 from losses.registry import Choice, Registry, UnknownNameError
 
 KNOWN_KEYS = (*HeadConfig.model_fields, "extends", "plugins", *COMPONENT_SECTIONS, *STATIC_SECTIONS)
@@ -60,20 +67,24 @@ def check(tree: Node, default_name: str, components: Mapping[str, Registry[Any]]
     Raises:
         ConfigError: all problems, sorted by file and line, the command line's last.
     """
-    checker = _Checker(tree, components)
+    checker = Checker(tree, components)
     plugins = checker.plugins()
     head = checker.head(default_name)
     chosen = {section: checker.component(section) for section in COMPONENT_SECTIONS}
     static = {section: checker.static(section, model) for section, model in STATIC_SECTIONS.items()}
-    if checker.problems:
-        ordered = sorted(checker.problems, key=lambda it: (it.origin == COMMAND_LINE, it.origin, it.path))
-        raise ConfigError(dict.fromkeys(map(str, ordered)))
+    static["init"] = checker.weights(static["init"])
+    checker.finish()
     values: dict[str, Any] = {**head, **chosen, **static}
     return RunConfig(**values, plugins=plugins, origins={dotted(path): str(o) for path, o in _origins(tree)})
 
 
-class _Checker:
-    """Collects the problems of one tree, section by section."""
+class Checker:
+    """Collects the problems of one tree, section by section.
+
+    Args:
+        tree: a mapping, without `extends`.
+        components: section -> registry, for every section that `component` will be asked for.
+    """
 
     def __init__(self, tree: Node, components: Mapping[str, Registry[Any]]) -> None:
         self.tree = tree
@@ -88,7 +99,18 @@ class _Checker:
         text = f"{message}, its default" if by_default else message
         self.problems.append(Problem(origin_at(self.tree, path), dotted(path), text))
 
+    def finish(self) -> None:
+        """Raise what was found.
+
+        Raises:
+            ConfigError: all problems, sorted by file and line, the command line's last.
+        """
+        if self.problems:
+            ordered = sorted(self.problems, key=lambda it: (it.origin == COMMAND_LINE, it.origin, it.path))
+            raise ConfigError(dict.fromkeys(map(str, ordered)))
+
     def plugins(self) -> tuple[Plugin, ...]:
+        """Import what `plugins` names."""
         node = child(self.tree, "plugins")
         if node is None:
             return ()
@@ -115,25 +137,46 @@ class _Checker:
         return tuple(found.values())
 
     def head(self, default_name: str) -> dict[str, Plain]:
+        """The keys at the top that are values."""
         values = plain(self.tree)
         assert isinstance(values, dict)
         for key in values:
-            if key not in KNOWN_KEYS:
-                self.report((key,), f"unknown key{did_you_mean(str(key), KNOWN_KEYS)}")
+            if key in STUDY_SECTIONS:
+                self.report((key,), "belongs to a study, which 'bench study' runs; this is a single run")
+            elif key not in KNOWN_KEYS:
+                hint = did_you_mean(str(key), (*KNOWN_KEYS, *STUDY_SECTIONS))
+                self.report((key,), f"unknown key{hint}")
         given: dict[Key, Plain] = {"name": default_name}
         given |= {key: value for key, value in values.items() if key in HeadConfig.model_fields}
-        checked = self.validated(HeadConfig, given, (), _types(HeadConfig))
+        checked = self.validated(HeadConfig, given, (), field_types(HeadConfig))
         return checked.model_dump() if checked else {}
 
     def static(self, section: str, model: type[Section]) -> Section | None:
+        """A section that is the same for every component; None after a problem."""
         node = child(self.tree, section)
         values = plain(node) if node is not None else {}
         if not isinstance(values, dict):
             self.report((section,), f"must be a section of 'key: value' lines, got {shown_value(values)}")
             return None
-        return self.validated(model, values, (section,), _types(model))
+        return self.validated(model, values, (section,), field_types(model))
+
+    def weights(self, init: Section | None) -> Section | None:
+        """The section with the checksum of the weights that it names, unless the file insists on one."""
+        if not isinstance(init, InitConfig) or init.source is None or init.sha256 is not None:
+            return init
+        import torch  # here, not above: most configurations start from random weights
+
+        from bench.weights import read_weights
+
+        try:
+            weights = read_weights(Path(init.source), torch.device("cpu"))
+        except BenchError as error:
+            self.report(("init", "from"), str(error))
+            return None
+        return init.model_copy(update={"sha256": weights.checksum(backbone_only=init.backbone_only)})
 
     def component(self, section: str) -> Component | None:
+        """A section that names a component; None after a problem."""
         registry = self.components[section]
         node = child(self.tree, section)
         if node is None:
@@ -150,7 +193,7 @@ class _Checker:
         base = default if isinstance(default, dict) else {}
         name = given.get("name", base.get("name"))
         if not isinstance(name, str) or len(name) > 100:
-            names = listed(registry.names())
+            names = listed(registry.spellings())
             wrong = f"must be one of {names}, got {shown_value(name)}"
             absent = "name" not in given
             self.report((*at, "name"), f"missing; one of {names}" if absent else wrong, missing=absent)
@@ -282,16 +325,20 @@ class _Checker:
             return None
 
 
-def _types(model: type[Section]) -> dict[str, Any]:
+def field_types(model: type[Section]) -> dict[str, Any]:
     """Option -> type with its limits; pydantic keeps the two apart."""
     return {
-        name: Annotated[(field.annotation, *field.metadata)] if field.metadata else field.annotation
+        field.alias or name: Annotated[(field.annotation, *field.metadata)]
+        if field.metadata
+        else field.annotation
         for name, field in model.model_fields.items()
     }
 
 
 def _not_a_component(at: DataPath, registry: Registry[Any], value: Plain) -> str:
-    if isinstance(value, str) and value in registry.names():
+    if isinstance(value, str) and (
+        value in registry.names() or value.partition(":")[0] in registry.families()
+    ):
         key = f"{at[-1]}: " if isinstance(at[-1], str) else ""
         return f"must be a section: '{key}{{name: {value}}}', or {dotted(at)}.name={value} as an override"
     return f"must be {rule(Annotated[Choice, registry])}, got {shown_value(value)}"
@@ -299,7 +346,7 @@ def _not_a_component(at: DataPath, registry: Registry[Any], value: Plain) -> str
 
 def _missing_component(at: DataPath, registry: Registry[Any]) -> str:
     parent = ", or 'extends: base/rendered.yaml'" if len(at) == 1 else ""
-    return f"missing; add '{at[-1]}: {{name: ...}}' ({listed(registry.names())}){parent}"
+    return f"missing; add '{at[-1]}: {{name: ...}}' ({listed(registry.spellings())}){parent}"
 
 
 def _origins(node: Node, path: DataPath = ()) -> Iterable[tuple[DataPath, Origin]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import MISSING
 from typing import Any, TypeAlias, get_args
@@ -10,7 +11,7 @@ from pydantic_core import to_jsonable_python
 
 from bench.config.nested import is_list, is_record, registry_of, without_null
 from bench.config.options import Options, component_options, record_options
-from bench.config.sections import COMPONENT_SECTIONS, STATIC_SECTIONS, HeadConfig, Section
+from bench.config.sections import COMPONENT_SECTIONS, STATIC_SECTIONS, STUDY_SECTIONS, HeadConfig, Section
 from bench.config.shipped import fragment_names
 from losses.registry import Registry
 
@@ -49,12 +50,14 @@ def json_schema(components: Mapping[str, Registry[Any]] | None = None) -> Schema
     sections = {name: _component(components[name], definitions) for name in COMPONENT_SECTIONS}
     sections |= {name: _object(model) for name, model in STATIC_SECTIONS.items()}
     head = _object(HeadConfig)["properties"]
+    # allowed, not described: what they may hold is checked by a layer above this one
+    of_studies = {name: {"description": "Of a study, which 'bench study' runs."} for name in STUDY_SECTIONS}
     return {
         "$schema": DRAFT,
         "title": "faceloss-bench configuration",
         "type": "object",
         "additionalProperties": False,
-        "properties": {**_PATH_KEYS, **head, **sections},
+        "properties": {**_PATH_KEYS, **head, **sections, **of_studies},
         # A plugin's names are unknown here, so a file that has plugins, or may inherit some, may use any.
         "if": {"anyOf": [{"required": ["plugins"]}, _extends_others()]},
         "else": {"properties": {name: _known_name(components[name]) for name in COMPONENT_SECTIONS}},
@@ -71,25 +74,50 @@ def _extends_others() -> Schema:
 
 
 def _known_name(registry: Registry[Any]) -> Schema:
-    return {"properties": {"name": {"enum": registry.names()}}}
+    known: Schema = {"enum": registry.names()}
+    if registry.families():
+        known = {"anyOf": [known, *(_behind(prefix) for prefix in registry.families())]}
+    return {"properties": {"name": known}}
+
+
+def _behind(prefix: str) -> Schema:
+    """Any name of a family: which there are depends on the release of a package that is not ours."""
+    return {"type": "string", "pattern": f"^{re.escape(prefix)}:."}
 
 
 def _component(registry: Registry[Any], definitions: dict[str, Schema]) -> Schema:
     names = registry.names()
-    cases = [
-        {
-            "if": {"properties": {"name": {"const": name}}, "required": ["name"]},
-            "then": _options(component_options(registry, name), definitions),
-        }
-        for name in names
-    ]
-    summaries = "\n".join(f"{name}: {registry.summary(name)}" for name in names)
+    summaries = "\n".join(
+        [f"{name}: {registry.summary(name)}" for name in names]
+        + [f"{prefix}:NAME: {family.summary}" for prefix, family in registry.families().items()]
+    )
+    cases = [_case({"const": name}, component_options(registry, name), definitions) for name in names]
+    for prefix, family in registry.families().items():
+        # Listed where their package is installed: names complete, options are checked.
+        members = family.members(registry.kind, prefix) if family.is_installed() else []
+        names = [*names, *members]
+        if family.alike and members:
+            case = _case(_behind(prefix), component_options(registry, members[0]), definitions)
+            case["then"]["properties"]["name"] = {"description": family.summary}  # of one: it stands for all
+            cases.append(case)
+        else:
+            cases += [
+                _case({"const": name}, component_options(registry, name), definitions) for name in members
+            ]
     return {
         "type": "object",
         "description": f"The {registry.kind} and its options.\n{summaries}",
         # Any text is a name, since plugins bring more, but editors complete those that are known.
         "properties": {"name": {"description": summaries, "anyOf": [{"enum": names}, {"type": "string"}]}},
         "allOf": cases,
+    }
+
+
+def _case(name: Schema, options: Options, definitions: dict[str, Schema]) -> Schema:
+    """The options that a section has whose name fits."""
+    return {
+        "if": {"properties": {"name": name}, "required": ["name"]},
+        "then": _options(options, definitions),
     }
 
 

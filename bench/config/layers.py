@@ -82,6 +82,24 @@ def override(tree: Node, overrides: Sequence[str]) -> Node:
     return tree
 
 
+def with_values(tree: Node, values: Mapping[DataPath, Node]) -> Node:
+    """The tree after values that are no text of a command line: what a search has chosen, say.
+
+    They mean what overrides of the same paths would mean, in any order.
+
+    Raises:
+        ConfigError: a path that leads through a plain value.
+    """
+    for path, value in sorted(values.items(), key=lambda entry: (len(entry[0]), entry[0][-1] != "name")):
+        tree = Node(_set(tree, path, value).value, tree.origin)
+    return tree
+
+
+def data_path(text: str) -> DataPath:
+    """`loss.terms.0.weight` -> `("loss", "terms", 0, "weight")`."""
+    return tuple(int(part) if _INDEX.fullmatch(part) else part for part in text.split("."))
+
+
 def dotted(path: Iterable[Key]) -> str:
     """`("loss", "alpha")` -> `loss.alpha`."""
     return ".".join(str(part) for part in path)
@@ -129,7 +147,7 @@ def _parse_override(text: str) -> tuple[DataPath, Node]:
     if match is None:
         shown_text = text.partition("=")[0][:60]
         raise ConfigError([f"'{shown_text}': not an override; write path=value, such as loss.margin=0.3"])
-    path = tuple(int(part) if _INDEX.fullmatch(part) else part for part in match[1].split("."))
+    path = data_path(match[1])
     if path[0] == "extends":
         raise ConfigError([f"extends: only a file can extend another ({COMMAND_LINE})"])
     value = match[2].strip()
@@ -152,20 +170,22 @@ def _set(tree: Node, path: DataPath, value: Node, at: int = 0) -> Node:
     inner = child(tree, part)
     if isinstance(tree.value, tuple):
         if inner is None or not isinstance(part, int):
-            raise _no_way(path, at, f"a list of {len(tree.value)}, counted from 0")
+            raise _no_way(path, at, f"a list of {len(tree.value)}, counted from 0", value.origin)
         changed = _set(inner, path, value, at + 1)
         return Node((*tree.value[:part], changed, *tree.value[part + 1 :]), tree.origin)
     if not isinstance(tree.value, Mapping):
-        raise _no_way(path, at, "neither a section nor a list")
-    changed = _set(inner or Node({}, COMMAND_LINE), path, value, at + 1)
+        raise _no_way(path, at, "neither a section nor a list", value.origin)
+    changed = _set(inner or Node({}, value.origin), path, value, at + 1)
     return Node({**tree.value, part: changed}, tree.origin)
 
 
 def _nested(path: DataPath, value: Node) -> Node:
     for part in reversed(path):
-        value = Node({part: value}, COMMAND_LINE)
+        value = Node({part: value}, value.origin)
     return value
 
 
-def _no_way(path: DataPath, at: int, what: str) -> ConfigError:
-    return ConfigError([f"{dotted(path)}: '{dotted(path[:at])}' is {what} ({COMMAND_LINE})"])
+def _no_way(path: DataPath, at: int, what: str, origin: Origin) -> ConfigError:
+    message = f"{dotted(path)}: '{dotted(path[:at])}' is {what}"
+    at_command_line = origin == COMMAND_LINE
+    return ConfigError([f"{message} ({origin})" if at_command_line else f"{origin}: {message}"])

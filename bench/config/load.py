@@ -38,7 +38,7 @@ def load_config(
         components = COMPONENTS
     path = find_config(source)
     tree = override(read_layers(path), overrides)
-    return check(tree, _name_of(path), components)
+    return check(tree, name_of(path), components)
 
 
 def parse_config(text: str, origin: str) -> RunConfig:
@@ -53,9 +53,9 @@ def parse_config(text: str, origin: str) -> RunConfig:
     """
     from bench.config.components import COMPONENTS
 
-    return check(parse_yaml(text, origin), _name_of(Path(origin)), COMPONENTS)
+    return check(parse_yaml(text, origin), name_of(Path(origin)), COMPONENTS)
 
 
-def _name_of(path: Path) -> str:
+def name_of(path: Path) -> str:
     """The file's stem as the name of a folder."""
     return re.sub(r"^[^A-Za-z0-9]+|[^A-Za-z0-9._+-]+", "-", path.stem).strip("-")[:80] or "run"

@@ -18,6 +18,7 @@ from bench.config.sections import (
     STATIC_SECTIONS,
     AugmentConfig,
     EvaluateConfig,
+    InitConfig,
     RuntimeConfig,
     TrackingConfig,
     TrainConfig,
@@ -69,6 +70,7 @@ class RunConfig:
     batch: Component
     optimizer: Component
     schedule: Component
+    init: InitConfig
     augment: AugmentConfig
     train: TrainConfig
     evaluate: EvaluateConfig
@@ -80,9 +82,11 @@ class RunConfig:
     def hash(self) -> str:
         """Hex sha256 of all that decides the outcome but the seed: equal hashes ask for the same experiment.
 
-        Left out: name, description, seed, runtime, tracking. Plugins enter by content, not by path.
+        Left out: name, description, seed, runtime, tracking. Plugins, and the weights of a warm start, enter
+        by content, not by path.
         """
-        values = {key: value for key, value in self.tree().items() if key not in NOT_HASHED}
+        values: dict[str, Any] = {key: value for key, value in self.tree().items() if key not in NOT_HASHED}
+        values["init"] = self.init.model_dump(exclude={"source"})
         values["plugins"] = tuple(plugin.digest for plugin in self.plugins)
         canonical = json.dumps(values, sort_keys=True, separators=(",", ":"), allow_nan=False)
         return hashlib.sha256(canonical.encode()).hexdigest()
@@ -95,7 +99,10 @@ class RunConfig:
             "seed": self.seed,
             "plugins": tuple(str(plugin.path) for plugin in self.plugins),
             **{section: getattr(self, section).tree() for section in COMPONENT_SECTIONS},
-            **{section: _redacted(getattr(self, section).model_dump()) for section in STATIC_SECTIONS},
+            **{
+                section: _redacted(getattr(self, section).model_dump(by_alias=True))
+                for section in STATIC_SECTIONS
+            },
         }
 
     def to_yaml(self) -> str:

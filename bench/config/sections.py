@@ -13,8 +13,11 @@ from pydantic import (
     NonNegativeInt,
     PositiveFloat,
     PositiveInt,
+    ValidationInfo,
     field_validator,
 )
+
+_VAL = ("val_at_far", "val_exact_at_far")
 
 Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
 Probability = Annotated[float, Field(ge=0.0, lt=1.0)]
@@ -55,6 +58,35 @@ class HeadConfig(Section):
         if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,79}", name):
             raise ValueError("must be at most 80 letters, digits, '.', '_', '+' or '-' (it names a folder)")
         return name
+
+
+class InitConfig(Section):
+    """Where the weights come from when they do not start at random, and which of them stand still.
+
+    A pretrained backbone is asked for where the backbone is: `backbone.pretrained`, `backbone.weights`.
+    """
+
+    source: str | None = Field(default=None, alias="from", min_length=1)
+    """Run folder, or checkpoint file, whose weights the training starts from; null: none."""
+
+    backbone_only: bool = True
+    """Leave the loss' weights and centers there; false: take them too, and all shapes have to fit."""
+
+    sha256: str | None = None
+    """Of the weights that are taken; filled in when the configuration is read, and insisted on in a file."""
+
+    freeze: Literal["none", "backbone", "all_but_head"] = "none"
+    """What stands still: no gradient, no weight decay, no BatchNorm statistics, no dropout."""
+
+    freeze_epochs: PositiveFloat | None = None
+    """Epochs until it learns with the rest; null: it never does."""
+
+    @field_validator("sha256")
+    @classmethod
+    def _is_a_checksum(cls, sha256: str | None) -> str | None:
+        if sha256 is not None and not re.fullmatch("[0-9a-f]{64}", sha256):
+            raise ValueError("must be null or 64 digits from 0 to f")
+        return sha256
 
 
 class AugmentConfig(Section):
@@ -136,12 +168,40 @@ class EvaluateConfig(Section):
     batch_size: PositiveInt = 256
     """Images embedded at once."""
 
+    best: str | None = "accuracy"
+    """Validation metric by which the best checkpoint is kept: accuracy, auc, eer, val_at_far_X or
+    val_exact_at_far_X with X among `fars`; null: none is kept."""
+
+    weights: Literal["last", "best"] = "last"
+    """Which weights the test at the end is about: the last, or the best by validation."""
+
     @field_validator("fars")
     @classmethod
     def _named_once(cls, fars: tuple[float, ...]) -> tuple[float, ...]:
         if len(set(fars)) < len(fars):
             raise ValueError("must name each rate once")
         return fars
+
+    @field_validator("best")
+    @classmethod
+    def _is_measured(cls, best: str | None, info: ValidationInfo) -> str | None:
+        from bench.verification import far_key  # numpy, which completion on the command line does without
+
+        if best is None:
+            return None
+        best = best.removeprefix("validation/")
+        keys = [far_key(far) for far in info.data.get("fars", ())]
+        metrics = ["accuracy", "auc", "eer", *(f"{kind}_{key}" for key in keys for kind in _VAL)]
+        if best not in metrics and "fars" in info.data:
+            raise ValueError(f"must be null or one of {', '.join(metrics)}")
+        return best
+
+    @field_validator("weights")
+    @classmethod
+    def _is_kept(cls, weights: str, info: ValidationInfo) -> str:
+        if weights == "best" and info.data.get("best", "") is None:
+            raise ValueError("must be last where evaluate.best is null")
+        return weights
 
 
 class RuntimeConfig(Section):
@@ -187,6 +247,7 @@ class TrackingConfig(Section):
 
 
 STATIC_SECTIONS: dict[str, type[Section]] = {
+    "init": InitConfig,
     "augment": AugmentConfig,
     "train": TrainConfig,
     "evaluate": EvaluateConfig,
@@ -196,3 +257,6 @@ STATIC_SECTIONS: dict[str, type[Section]] = {
 
 # Sections of registered components: `name` plus the options of the factory of that name.
 COMPONENT_SECTIONS = ("data", "backbone", "loss", "batch", "optimizer", "schedule")
+
+# Sections that make a study of a run: `bench study` reads them, a single run has none.
+STUDY_SECTIONS = ("search", "objective", "sampler", "pruner", "study")

@@ -8,6 +8,7 @@ from bench.config.yaml_file import Node, child, read_yaml
 from bench.errors import BenchError, UserError, did_you_mean
 
 FRAGMENTS = "base"  # folder of parts that only `extends:` names; they are no experiments
+COMPARISONS = "compare"  # folder of comparison files: several experiments each
 
 _PACKAGE = Path(__file__).resolve().parents[1]
 
@@ -21,8 +22,12 @@ def shipped_folder() -> Path:
 def shipped_configs() -> dict[str, str]:
     """Name (`center`, `facenet/center`) -> the file's description, for every experiment that ships."""
     folder = shipped_folder()
-    names = [name for name in _names() if not name.startswith(f"{FRAGMENTS}/")]
-    return {name: _description(folder / f"{name}.yaml") for name in names}
+    return {name: _description(folder / f"{name}.yaml") for name in config_names()}
+
+
+def config_names() -> list[str]:
+    """The names alone; no file is read."""
+    return [name for name in _names() if not name.startswith((f"{FRAGMENTS}/", f"{COMPARISONS}/"))]
 
 
 def find_config(source: str | Path) -> Path:

@@ -1,30 +1,25 @@
-"""Pairs that a protocol asks for, by the names of their images, and what happens when one is missing."""
+"""Lists of pairs by the names of their images: LFW's pairs.txt, or a CSV that any tool writes.
+
+    left,right,same,fold
+    Abel_Pacheco/Abel_Pacheco_0001,Abel_Pacheco/Abel_Pacheco_0004,1,0
+
+In a CSV the columns may come in any order and among others, images may have their suffix, `same` is 1 or 0
+(or true, false), and folds count from 0.
+"""
 
 from __future__ import annotations
 
-import hashlib
-import logging
-import re
-from collections.abc import Collection, Mapping, Sequence
+import csv
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
-import numpy as np
-from numpy.typing import NDArray
-
-from bench.data.faces import FaceSet, PairProtocol, Rows
-from bench.data.location import given_path
-from bench.data.pack import Pack
 from bench.data.pairs import image_name, read_pairs
-from bench.data.prepared import prepared
-from bench.errors import UserError, did_you_mean
-from bench.images import ImageFiles
+from bench.errors import UserError
+from bench.images.files import SUFFIXES
 
-logger = logging.getLogger("bench.data")
-
-Missing = Literal["error", "skip"]
-_SHOWN = 5  # so many of what is missing are named
+COLUMNS = ("left", "right", "same", "fold")
+_TRUTH = {"1": True, "true": True, "0": False, "false": False}
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,191 +41,62 @@ class AskedPair:
     line: int
 
 
-@dataclass(frozen=True, slots=True)
-class ProtocolOptions:
-    """Test pairs: images in a folder or tar, and the list of pairs.
-
-    Args:
-        root: folder or tar of IDENTITY/image.jpg; ${NAME} is the environment's.
-        name: prefix of the metrics.
-        pairs: list of pairs in LFW's form; null: pairs.txt in root or beside it.
-        missing: what to do when an image is not there or cannot be read. error: say which; skip: leave its
-            pairs out, keep every other pair's official fold, and count.
-    """
-
-    root: str
-    name: str = "lfw"
-    pairs: str | None = None
-    missing: Missing = "error"
-
-    def __post_init__(self) -> None:
-        """The name begins every metric."""
-        if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]*", self.name) or self.name in ("train", "validation"):
-            raise ValueError(
-                "name must be letters, digits, '_' or '-', and not 'train' or 'validation'; "
-                f"got {self.name!r}"
-            )
-
-
-def open_protocol(cache: Path, options: ProtocolOptions, size_px: int, option: str) -> PairProtocol:
-    """Read the pairs and pack the images that they name.
-
-    Args:
-        cache: folder that holds all prepared data.
-        options: which.
-        size_px: height and width.
-        option: where they stand in the configuration, for messages.
+def read_asked_pairs(path: Path) -> list[AskedPair]:
+    """Read a list; the suffix .csv says that it is one.
 
     Raises:
-        UserError: a path that is not there, a malformed list, or missing images.
+        UserError: `file:line: problem`.
     """
-    root = given_path(options.root, f"{option}.root")
-    list_path = _list_path(options, root, option)
-    asked = [
+    if path.suffix.lower() == ".csv":
+        return _read_csv(path)
+    return [
         AskedPair(image_name(*pair.left), image_name(*pair.right), pair.same, pair.fold, pair.line)
-        for pair in read_pairs(list_path)
+        for pair in read_pairs(path)
     ]
-    wanted = {name for pair in asked for name in (pair.left, pair.right)}
-    resolver = _Resolver(asked, list_path, root, options.missing, option)
-
-    def choose(files: ImageFiles) -> NDArray[np.int64]:
-        index = by_stem(files.names, root, f"{option}.root", wanted)
-        resolver.present(index, files.identities)  # before anything is decoded
-        return np.array(sorted(index.values()), np.int64)
-
-    chosen = hashlib.sha256("\n".join(sorted(wanted)).encode("utf-8", "surrogateescape")).hexdigest()
-    pack = prepared(cache, root, size_px, f"{option}.root", choose=choose, chosen=chosen)
-    index = by_stem(pack.names(), root, f"{option}.root", wanted)
-    present = resolver.present(index, pack.identities, pack)
-    return _protocol(options.name, pack, index, present, len(asked) - len(present))
-
-
-def by_stem(
-    names: Sequence[str], source: Path, option: str, wanted: Collection[str] | None = None
-) -> dict[str, int]:
-    """`identity/file` without its suffix -> position.
-
-    Raises:
-        UserError: two files differ in their suffix only.
-    """
-    index: dict[str, int] = {}
-    for position, name in enumerate(names):
-        stem = without_suffix(name)
-        if wanted is not None and stem not in wanted:
-            continue
-        if stem in index:
-            raise UserError(
-                f"{option}: {source}: {names[index[stem]]} and {name} differ in their suffix only; "
-                "which one is meant?"
-            )
-        index[stem] = position
-    return index
 
 
 def without_suffix(name: str) -> str:
-    """`A/A_0001.jpg` -> `A/A_0001`."""
-    folder, _, file = name.rpartition("/")
-    return f"{folder}/{file.rpartition('.')[0] or file}"
+    """`A/A_0001.jpg` -> `A/A_0001`; what is no image's suffix stays."""
+    stem, dot, suffix = name.rpartition(".")
+    return stem if f"{dot}{suffix}".lower() in SUFFIXES else name
 
 
-def _list_path(options: ProtocolOptions, root: Path, option: str) -> Path:
-    if options.pairs is not None:
-        return given_path(options.pairs, f"{option}.pairs")
-    for folder in (root, root.parent):
-        if (folder / "pairs.txt").is_file():
-            return folder / "pairs.txt"
-    raise UserError(f"{option}.pairs: there is no pairs.txt in or beside {root}; set {option}.pairs=FILE")
-
-
-@dataclass(frozen=True, slots=True)
-class _Resolver:
-    """Which of the pairs can be asked."""
-
-    asked: Sequence[AskedPair]
-    list_path: Path
-    root: Path
-    missing: Missing
-    option: str
-
-    def present(
-        self, index: Mapping[str, int], identities: Collection[str], pack: Pack | None = None
-    ) -> list[AskedPair]:
-        """The pairs whose images are both there; reports the others as the policy says."""
-        lost = {
-            name: pair.line
-            for pair in reversed(self.asked)
-            for name in (pair.right, pair.left)
-            if name not in index
-        }
-        present = [pair for pair in self.asked if pair.left in index and pair.right in index]
-        if not lost:
-            return present
-        unreadable = {
-            without_suffix(entry.name): entry.reason for entry in (pack.manifest.unreadable if pack else ())
-        }
-        if self.missing == "error":
-            name, line = min(lost.items(), key=lambda item: item[1])
-            raise UserError(f"{self.list_path}:{line}: {self._why(name, identities, unreadable, len(lost))}")
-        if not present:
-            raise UserError(
-                f"{self.option}.root: {self.root}: has none of the {len(index) + len(lost):,} images that "
-                f"{self.list_path} names; is it the right folder?"
-            )
-        empty = {pair.fold for pair in self.asked} - {pair.fold for pair in present}
-        if empty:
-            raise UserError(
-                f"{self.option}.root: {self.root}: so many images are missing that fold {min(empty) + 1} of "
-                f"{self.list_path} has no pair left"
-            )
-        if pack is not None:
-            shown = sorted(lost)[:_SHOWN]
-            more = f" and {len(lost) - len(shown):,} more" if len(lost) > len(shown) else ""
-            logger.warning(
-                "%s: %s of %s pairs are skipped: %s images are missing: %s%s",
-                self.option,
-                f"{len(self.asked) - len(present):,}",
-                f"{len(self.asked):,}",
-                f"{len(lost):,}",
-                ", ".join(shown),
-                more,
-            )
-        return present
-
-    def _why(
-        self, name: str, identities: Collection[str], unreadable: Mapping[str, str], num_lost: int
-    ) -> str:
-        person = name.partition("/")[0]
-        if name in unreadable:
-            what = f"image {name} {unreadable[name]}"
-        else:
-            hint = "" if person in identities else did_you_mean(person, identities)
-            what = f"image {name} is not in {self.root}{hint}"
-        others = (
-            f" (nor are {num_lost - 1:,} other images)" if num_lost > 1 and name not in unreadable else ""
-        )
-        return f"{what}{others}; to leave such pairs out, set {self.option}.missing=skip"
-
-
-def _protocol(
-    name: str, pack: Pack, index: Mapping[str, int], present: Sequence[AskedPair], num_skipped: int
-) -> PairProtocol:
-    left = np.array([index[pair.left] for pair in present], np.int64)
-    right = np.array([index[pair.right] for pair in present], np.int64)
-    used, places = np.unique(np.concatenate([left, right]), return_inverse=True)
-    names = pack.names()
-    faces = FaceSet(
-        Rows(pack.images, used),
-        np.asarray(pack.labels[used]),
-        pack.identities,
-        tuple(names[row] for row in used),
+def _read_csv(path: Path) -> list[AskedPair]:
+    try:
+        with path.open(newline="", encoding="utf-8") as stream:
+            reader = csv.DictReader(stream)
+            lacking = [column for column in COLUMNS if column not in (reader.fieldnames or ())]
+            if lacking:
+                raise UserError(
+                    f"{path}:1: the columns must be {','.join(COLUMNS)}; {lacking[0]!r} is missing"
+                )
+            pairs = [_csv_pair(path, reader.line_num, row) for row in reader]
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise UserError(f"{path}: is no CSV in UTF-8 ({error})") from None
+    if not pairs:
+        raise UserError(f"{path}: holds no pairs")
+    lacking_fold = next(
+        iter(set(range(max(pair.fold for pair in pairs))) - {pair.fold for pair in pairs}), None
     )
-    return PairProtocol(
-        name=name,
-        faces=faces,
-        left=places[: len(left)].astype(np.int64),
-        right=places[len(left) :].astype(np.int64),
-        same=np.array([pair.same for pair in present], np.bool_),
-        fold=np.array([pair.fold for pair in present], np.int64),
-        images_checksum=pack.manifest.checksum,
-        num_skipped=num_skipped,
-    )
+    if lacking_fold is not None:
+        raise UserError(f"{path}: folds count from 0 without a gap, but fold {lacking_fold} has no pair")
+    return pairs
+
+
+def _csv_pair(path: Path, line: int, row: Mapping[str, str | None]) -> AskedPair:
+    left, right, same, fold = ((row[column] or "").strip() for column in COLUMNS)
+    for column, name in (("left", left), ("right", right)):
+        if name.count("/") != 1 or not all(name.split("/")):
+            raise UserError(f"{path}:{line}: {column}: must be IDENTITY/IMAGE, got {name!r}")
+    if same.lower() not in _TRUTH:
+        raise UserError(f"{path}:{line}: same: must be 1 or 0, got {same!r}")
+    if not fold.isdecimal():
+        raise UserError(f"{path}:{line}: fold: must count from 0, got {fold!r}")
+    pair = AskedPair(without_suffix(left), without_suffix(right), _TRUTH[same.lower()], int(fold), line)
+    if pair.left == pair.right:
+        raise UserError(f"{path}:{line}: a pair needs two images, but both are {left}")
+    people = left.partition("/")[0], right.partition("/")[0]
+    if pair.same != (people[0] == people[1]):
+        kind = "a genuine" if pair.same else "an impostor"
+        raise UserError(f"{path}:{line}: {kind} pair cannot be of {people[0]} and {people[1]}")
+    return pair

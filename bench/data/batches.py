@@ -31,7 +31,8 @@ class Embed(Protocol):
 
         Args:
             indices: (N,) of the images.
-            batch_size: images at a time; in training mode they are normalised together.
+            batch_size: images at a time; in training mode they are normalised together. A last image that
+                would stand alone joins the batch before.
             training: True embeds as a training step would: augmented, with dropout and statistics of the
                 batch, which enter the running ones. False: as they are, in evaluation mode.
             number: seeds the augmentation; each selection has its own.
@@ -106,7 +107,7 @@ def images_of_people(labels: Indices) -> list[Indices]:
 
 
 class _Counted:
-    """The state that both sources have: how many batches were drawn."""
+    """The state that all sources here have: how many batches were drawn."""
 
     def __init__(self) -> None:
         self._number = 0
@@ -156,28 +157,38 @@ class Random(_Counted):
 class PK(_Counted):
     """P people x K images of each, as batch-mining losses want them (Hermans et al. 2017, arXiv 1703.07737).
 
-    People come in random order, each once a pass; a person's K images are drawn without replacement.
-    People with fewer than K images take no part.
+    People come in random order, each once a pass, however many images they have; a person's K images are
+    drawn without replacement.
 
     Args:
         labels: (N,) identity of each image.
         seed: of people and images.
         people: P.
         images: K, at least 2 for losses that need positives.
+        min_images: people with fewer take no part; null: K. Below K, people with fewer than K images show
+            some of them more than once in a batch: in sets with a long tail most people have few.
 
     Raises:
-        UserError: fewer than P people have K images.
+        UserError: fewer than P people have that many images.
     """
 
     def __init__(
-        self, labels: Indices, seed: int, *, people: PositiveInt = 32, images: PositiveInt = 4
+        self,
+        labels: Indices,
+        seed: int,
+        *,
+        people: PositiveInt = 32,
+        images: PositiveInt = 4,
+        min_images: PositiveInt | None = None,
     ) -> None:
         super().__init__()
-        self._images_of = [own for own in images_of_people(labels) if len(own) >= images]
+        fewest = images if min_images is None else min_images
+        self._images_of = [own for own in images_of_people(labels) if len(own) >= fewest]
         if len(self._images_of) < people:
+            lower = "batch.people, batch.images or batch.min_images"
             raise UserError(
                 f"batch.people: {people} people x {images} images a batch, but only {len(self._images_of)} "
-                f"people of the training set have {images} images; lower batch.people or batch.images"
+                f"people of the training set have {fewest} images; lower {lower}"
             )
         self.size = people * images
         self._people = people
@@ -190,7 +201,54 @@ class PK(_Counted):
         order = stream(self._seed, Draw.ORDER, pass_number).permutation(len(self._images_of))
         draw = stream(self._seed, Draw.IMAGES, self._number)
         chosen = order[position * self._people : (position + 1) * self._people]
-        rows = [draw.choice(self._images_of[person], self._images, replace=False) for person in chosen]
+        rows = [self._draw(self._images_of[person], draw) for person in chosen]
         batch = Batch(self._number, np.concatenate(rows))
+        self._number += 1
+        return batch
+
+    def _draw(self, own: Indices, draw: np.random.Generator) -> Indices:
+        """K images of one person: all different where there are so many, else each about equally often."""
+        if len(own) >= self._images:
+            return draw.choice(own, self._images, replace=False)
+        return np.resize(draw.permutation(own), self._images)
+
+
+@BATCHES.register
+class Balanced(_Counted):
+    """Every person equally often, however many images they have: a random image of each in turn.
+
+    People come in random order, each once a pass; passes follow each other without a gap. An image of a
+    person with few images is seen more often than one of a person with many.
+
+    Args:
+        labels: (N,) identity of each image.
+        seed: of people and images.
+        size: B, images a batch.
+    """
+
+    def __init__(self, labels: Indices, seed: int, *, size: PositiveInt = 128) -> None:
+        super().__init__()
+        self.size = size
+        self._seed = seed
+        self._images_of = images_of_people(labels)
+
+    def next(self, embed: Embed) -> Batch:
+        """One image of each of the next `size` people."""
+        turns = np.arange(self._number * self.size, (self._number + 1) * self.size)
+        pass_numbers, positions = np.divmod(turns, len(self._images_of))
+        people = np.concatenate(
+            [
+                stream(self._seed, Draw.ORDER, int(number)).permutation(len(self._images_of))[
+                    positions[pass_numbers == number]
+                ]
+                for number in np.unique(pass_numbers)
+            ]
+        )
+        chances = stream(self._seed, Draw.IMAGES, self._number).random(self.size)
+        rows = [
+            self._images_of[person][int(chance * len(self._images_of[person]))]
+            for person, chance in zip(people, chances, strict=True)
+        ]
+        batch = Batch(self._number, np.array(rows, np.int64))
         self._number += 1
         return batch

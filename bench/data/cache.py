@@ -12,7 +12,7 @@ import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from filelock import FileLock, Timeout
 
@@ -27,7 +27,17 @@ SPOT_BLOCKS = 64
 SPOT_BYTES = 4096
 # What a full disk or an exhausted quota says.
 NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
-REMEDY = "free some space or set BENCH_CACHE=..."
+
+
+class _Place(NamedTuple):
+    """How messages speak of a folder."""
+
+    option: str
+    remedy: str
+
+
+_CACHE = _Place("data.cache: ", " or set BENCH_CACHE=...")
+_GIVEN = _Place("", "")  # the folder that the user named
 
 
 def cached(
@@ -52,7 +62,7 @@ def cached(
     """
     if _problem(folder, parameters) is None:
         return _read_manifest(folder)
-    with _no_space_as_user_error(folder, num_bytes):
+    with _no_space_as_user_error(folder, num_bytes, _CACHE):
         folder.parent.mkdir(parents=True, exist_ok=True)
         with _exclusive(folder):
             problem = _problem(folder, parameters)
@@ -64,7 +74,37 @@ def cached(
             # This process holds the lock: what has a temporary name here was left by one that was killed.
             for leftover in folder.parent.glob(f".{folder.name}-*"):
                 shutil.rmtree(leftover, ignore_errors=True)
-            _build(folder, parameters, build, num_bytes)
+            _build(folder, parameters, build, num_bytes, _CACHE)
+    return _read_manifest(folder)
+
+
+def made(
+    folder: Path, parameters: dict[str, Any], build: Callable[[Path], dict[str, Any]], *, num_bytes: int
+) -> dict[str, Any]:
+    """`cached` for a folder that the user named: it must not be there yet, and comes into being whole.
+
+    Raises:
+        UserError: it is there already, the disk is full or the folder cannot be written.
+    """
+    if folder.exists():
+        raise UserError(f"{folder}: exists already; name another folder, or remove this one first")
+    with _no_space_as_user_error(folder, num_bytes, _GIVEN):
+        folder.absolute().parent.mkdir(parents=True, exist_ok=True)
+        _build(folder.absolute(), parameters, build, num_bytes, _GIVEN)
+    return _read_manifest(folder)
+
+
+def read_made(folder: Path) -> dict[str, Any]:
+    """The manifest of a folder that `made` wrote, here or on another machine.
+
+    Raises:
+        UserError: it is no such folder, or damaged where a quick look sees it.
+    """
+    problem = _problem(folder)
+    if problem is not None:
+        there = (folder / MANIFEST).exists()
+        remedy = "copy it again, or pack it anew" if there else "'bench data pack' makes such folders"
+        raise UserError(f"{folder}: {problem}; {remedy}")
     return _read_manifest(folder)
 
 
@@ -74,15 +114,19 @@ def whole(folder: Path, parameters: dict[str, Any]) -> dict[str, Any] | None:
 
 
 def _build(
-    folder: Path, parameters: dict[str, Any], build: Callable[[Path], dict[str, Any]], num_bytes: int
+    folder: Path,
+    parameters: dict[str, Any],
+    build: Callable[[Path], dict[str, Any]],
+    num_bytes: int,
+    place: _Place,
 ) -> None:
     free = shutil.disk_usage(folder.parent).free
     if free < num_bytes:
-        raise UserError(_needs(folder, num_bytes, free))
+        raise UserError(_needs(folder, num_bytes, free, place))
     temporary = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}-"))
     try:
         remembered = build(temporary)
-        files = {path.name: _fingerprint(path) for path in sorted(temporary.iterdir())}
+        files = {path.name: file_fingerprint(path) for path in sorted(temporary.iterdir())}
         manifest = {"parameters": parameters, "files": files, **remembered}
         (temporary / MANIFEST).write_text(json.dumps(manifest, indent=2) + "\n")
         for path in temporary.iterdir():
@@ -96,8 +140,8 @@ def _build(
         raise
 
 
-def _problem(folder: Path, parameters: dict[str, Any]) -> str | None:
-    """Why the folder cannot be used, or None when it can."""
+def _problem(folder: Path, parameters: dict[str, Any] | None = None) -> str | None:
+    """Why the folder cannot be used, or None when it can. Without parameters, any will do."""
     try:
         manifest = _read_manifest(folder)
     except FileNotFoundError:
@@ -106,7 +150,7 @@ def _problem(folder: Path, parameters: dict[str, Any]) -> str | None:
         return f"{MANIFEST} cannot be read"
     if not isinstance(manifest, dict) or not isinstance(manifest.get("files"), dict):
         return f"{MANIFEST} is not a manifest"
-    if manifest.get("parameters") != parameters:
+    if parameters is not None and manifest.get("parameters") != parameters:
         return "it was made from other parameters"
     for name, expected in manifest["files"].items():
         path = folder / name
@@ -114,7 +158,7 @@ def _problem(folder: Path, parameters: dict[str, Any]) -> str | None:
             return f"{name} is missing"
         if path.stat().st_size != expected.get("bytes"):
             return f"{name} has {path.stat().st_size} bytes instead of {expected.get('bytes')}"
-        if _fingerprint(path) != expected:
+        if file_fingerprint(path) != expected:
             return f"{name} does not match its checksum"
     return None
 
@@ -124,7 +168,7 @@ def _read_manifest(folder: Path) -> dict[str, Any]:
     return manifest
 
 
-def _fingerprint(path: Path) -> dict[str, Any]:
+def file_fingerprint(path: Path) -> dict[str, Any]:
     """Size, and a digest of blocks spread evenly over the file (small files: of all of it)."""
     size = path.stat().st_size
     digest = hashlib.sha256()
@@ -154,26 +198,28 @@ def _exclusive(folder: Path) -> Iterator[None]:
 
 
 @contextmanager
-def _no_space_as_user_error(folder: Path, num_bytes: int) -> Iterator[None]:
+def _no_space_as_user_error(folder: Path, num_bytes: int, place: _Place) -> Iterator[None]:
     try:
         yield
     except OSError as error:
         if error.errno in NO_SPACE:
             free = shutil.disk_usage(_existing(folder)).free
-            raise UserError(_needs(folder, num_bytes, free)) from error
+            raise UserError(_needs(folder, num_bytes, free, place)) from error
         if (
             isinstance(error, PermissionError | NotADirectoryError | FileExistsError)
             or error.errno == errno.EROFS
         ):
             reason = (error.strerror or str(error)).lower()
-            raise UserError(
-                f"data.cache: {folder}: cannot be written ({reason}); set BENCH_CACHE=..."
-            ) from error
+            remedy = place.remedy.replace(" or", ";", 1)
+            raise UserError(f"{place.option}{folder}: cannot be written ({reason}){remedy}") from error
         raise
 
 
-def _needs(folder: Path, num_bytes: int, free: int) -> str:
-    return f"data.cache: {folder}: needs {-(-num_bytes // MIB)} MiB, {free // MIB} MiB free; {REMEDY}"
+def _needs(folder: Path, num_bytes: int, free: int, place: _Place) -> str:
+    needed = -(-num_bytes // MIB)
+    return (
+        f"{place.option}{folder}: needs {needed} MiB, {free // MIB} MiB free; free some space{place.remedy}"
+    )
 
 
 def _existing(path: Path) -> Path:

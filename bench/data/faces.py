@@ -9,6 +9,7 @@ from typing import Annotated, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from bench.results import DataAudit
 from losses.types import Bounds
 
 ImageSize = Annotated[int, Bounds(ge=16, le=1024, unit="px")]
@@ -126,6 +127,8 @@ class Data:
         tests: read once, at the end.
         checksum: hex digest of all images, labels and pairs; part of a run's identity.
         size_px: height and width of the images.
+        audit: verdict of `bench data audit` (`bench.data.audit.audit_verdict`), for the record; None where
+            training and test were never compared.
         notes: what a reader of the record must know of the data: images that were left out, say.
     """
 
@@ -135,4 +138,5 @@ class Data:
     tests: tuple[PairProtocol, ...]
     checksum: str
     size_px: int
+    audit: DataAudit | None = None
     notes: tuple[str, ...] = ()

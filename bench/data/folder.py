@@ -2,24 +2,19 @@
 
 from __future__ import annotations
 
-import hashlib
-import logging
+from dataclasses import replace
 from pathlib import Path
-from typing import Literal
 
-from bench.data.asked import ProtocolOptions, open_protocol
-from bench.data.faces import Data, ImageSize, PairProtocol
+from bench.data.audit import audit_verdict
+from bench.data.divide import Unreadable, divided, open_protocols
+from bench.data.faces import Data, ImageSize
 from bench.data.location import given_path
-from bench.data.pack import Pack
+from bench.data.opened import is_pack
 from bench.data.prepared import prepared
-from bench.data.split import Validation, split_people
+from bench.data.protocols import ProtocolOptions
+from bench.data.split import Validation
 from bench.errors import UserError
 from losses.types import NonNegativeInt, PositiveInt
-
-logger = logging.getLogger("bench.data")
-
-Unreadable = Literal["error", "skip"]
-_SHOWN = 5  # so many of what cannot be read are named; the pack's meta.json lists all
 
 
 def folder(
@@ -38,7 +33,8 @@ def folder(
 
     Args:
         cache: folder that holds all prepared data.
-        root: folder or tar of IDENTITY/image.jpg; ${NAME} is the environment's.
+        root: folder or tar of IDENTITY/image.jpg, or insightface's train.rec or its folder; ${NAME} is the
+            environment's.
         size_px: height and width that images are resized to, once.
         seed: which people validate, and on which pairs; not the seed of a run.
         min_images_per_identity: people with fewer take no part.
@@ -52,9 +48,11 @@ def folder(
         UserError: a path that is not there, unreadable or missing images, too few people, no space.
     """
     path = given_path(root, "data.root")
+    if is_pack(path):
+        raise UserError(f"data.root: {path} is a pack; set data.name=packed")
     tests = open_protocols(cache, protocol, more_protocols, size_px)
     pack = prepared(cache, path, size_px, "data.root")
-    return divided(
+    data = divided(
         "folder",
         pack,
         seed=seed,
@@ -63,80 +61,5 @@ def folder(
         validation=validation,
         tests=tests,
     )
-
-
-def open_protocols(
-    cache: Path, first: ProtocolOptions | None, more: tuple[ProtocolOptions, ...], size_px: int
-) -> tuple[PairProtocol, ...]:
-    """The tests of a configuration.
-
-    Raises:
-        UserError: as `open_protocol`, or two of one name.
-    """
-    places = [("data.protocol", first)] if first is not None else []
-    places += [(f"data.more_protocols.{index}", options) for index, options in enumerate(more)]
-    tests: dict[str, PairProtocol] = {}
-    for option, options in places:
-        if options.name in tests:
-            raise UserError(f"{option}.name: there is a protocol {options.name!r} already; name it otherwise")
-        tests[options.name] = open_protocol(cache, options, size_px, option)
-    return tuple(tests.values())
-
-
-def divided(
-    name: str,
-    pack: Pack,
-    *,
-    seed: int,
-    min_images: int,
-    unreadable: Unreadable,
-    validation: Validation,
-    tests: tuple[PairProtocol, ...],
-) -> Data:
-    """A pack as a run uses it: people who train, people who validate, tests.
-
-    The checksum covers what is trained, validated and tested on, not where it lies.
-
-    Raises:
-        UserError: unreadable images, unless they may be skipped; too few people.
-    """
-    notes = _left_out(pack, unreadable)
-    split = split_people(
-        pack.images,
-        pack.labels,
-        pack.identities,
-        seed=seed,
-        min_images=min_images,
-        validation=validation,
-    )
-    digest = hashlib.sha256(f"{pack.manifest.checksum}\n".encode())
-    digest.update(split.rows.astype("<i8").tobytes())
-    for protocol in (split.validation, *tests):
-        digest.update(f"{protocol.name} {protocol.checksum}\n".encode())
-    return Data(
-        name=name,
-        train=split.train,
-        validation=split.validation,
-        tests=tests,
-        checksum=digest.hexdigest(),
-        size_px=pack.manifest.size_px,
-        notes=notes,
-    )
-
-
-def _left_out(pack: Pack, unreadable: Unreadable) -> tuple[str, ...]:
-    """What is to be said of images that could not be read."""
-    lost = pack.manifest.unreadable
-    if not lost:
-        return ()
-    total = pack.manifest.num_images + len(lost)
-    shown = "; ".join(f"{entry.name} {entry.reason}" for entry in lost[:_SHOWN])
-    more = f"; and {len(lost) - _SHOWN:,} more" if len(lost) > _SHOWN else ""
-    what = f"{len(lost):,} of {total:,} images cannot be read"
-    if unreadable == "error":
-        raise UserError(
-            f"data.root: {what}: {shown}{more}; repair or remove them, or set data.unreadable=skip "
-            f"(all are listed in {pack.folder / 'meta.json'})"
-        )
-    logger.warning("data.root: %s and are left out: %s%s", what, shown, more)
-    return (f"{what} and are left out",)
+    num_images = pack.manifest.num_images + len(pack.manifest.unreadable)
+    return replace(data, audit=audit_verdict(path, num_images=num_images))

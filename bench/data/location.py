@@ -11,16 +11,6 @@ from bench.errors import UserError
 _VARIABLE = re.compile(r"\$\{([^}]*)\}|\$([A-Za-z_][A-Za-z0-9_]*)")
 
 
-def cache_folder() -> Path:
-    """`$BENCH_CACHE`, or faceloss-bench in the user's cache folder."""
-    if chosen := os.environ.get("BENCH_CACHE"):
-        try:
-            return Path(chosen).expanduser()
-        except RuntimeError:
-            raise UserError(f"BENCH_CACHE: {chosen}: there is no such user's home folder") from None
-    return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "faceloss-bench"
-
-
 def given_path(text: str, option: str) -> Path:
     """A path from a configuration: `${NAME}` and `~` are expanded, a relative one starts where bench does.
 

@@ -32,8 +32,8 @@ from bench.images import ImageFiles, decode_all, num_workers
 logger = logging.getLogger("bench.data")
 
 IMAGES, LABELS, IDENTITIES, NAMES = "images.npy", "labels.npy", "identities.json", "names.json"
-# Raise it whenever the same files would give other pixels or another order.
-PACK_VERSION = 1
+# Raise it whenever the same files would give other pixels, another order, or another manifest.
+PACK_VERSION = 2
 # Images under one checksum: 13 MB at 64 px, 79 MB at 160 px. So much is named when something is corrupt.
 CHECKED_BLOCK = 1024
 _SAY_EVERY_S = 5.0
@@ -57,23 +57,25 @@ class PackManifest:
     """What meta.json says of a pack.
 
     Args:
-        version: of the form.
+        version: of this file.
+        form: pixels (this module) or parquet (`encoded`).
         checksum: of all pixels and labels; the same wherever the source lay, whatever it was packed from.
         num_images: N.
         num_identities: with or without an image that could be read.
-        size_px: height and width.
+        size_px: height and width; None of encoded images.
         source: folder or archive that was packed, as its last name.
-        blocks: sha256 of each CHECKED_BLOCK images of images.npy.
+        blocks: sha256 of each CHECKED_BLOCK images of images.npy, or of each file of Parquet.
         labels: sha256 of the labels.
         unreadable: images of the source that could not be read.
         num_ignored: files of the source that are no images by their names.
     """
 
     version: int
+    form: str
     checksum: str
     num_images: int
     num_identities: int
-    size_px: int
+    size_px: int | None
     source: str
     blocks: tuple[str, ...]
     labels: str
@@ -138,7 +140,7 @@ def write_pack(folder: Path, files: ImageFiles, size_px: int, *, workers: int | 
         UserError: nothing could be read.
         OSError: the disk is full, say.
     """
-    progress = _Progress(len(files), size_px)
+    progress = PackProgress(len(files), f"at {size_px} px")
     kept: list[NDArray[np.int64]] = []
     unreadable: list[LeftOut] = []
     digests = _BlockDigests()
@@ -162,19 +164,20 @@ def write_pack(folder: Path, files: ImageFiles, size_px: int, *, workers: int | 
         _write_header(stream, len(rows), size_px)  # numpy leaves room for a count of any length
     labels = files.labels[rows]
     np.save(folder / LABELS, labels)
-    _write_json(folder / IDENTITIES, files.identities)
-    _write_json(folder / NAMES, [files.names[row] for row in rows])
-    blocks, labels_digest = digests.finish(), hashlib.sha256(labels.astype("<i8").tobytes()).hexdigest()
+    write_json(folder / IDENTITIES, files.identities)
+    write_json(folder / NAMES, [files.names[row] for row in rows])
+    blocks = digests.finish()
     progress.finish(len(unreadable))
     return PackManifest(
         version=PACK_VERSION,
-        checksum=pack_checksum(blocks, labels_digest, size_px),
+        form="pixels",
+        checksum=pack_checksum(blocks, labels_digest(labels), size_px),
         num_images=len(rows),
         num_identities=len(files.identities),
         size_px=size_px,
         source=files.source.name,
         blocks=blocks,
-        labels=labels_digest,
+        labels=labels_digest(labels),
         unreadable=tuple(unreadable),
         num_ignored=files.num_ignored,
     )
@@ -191,9 +194,14 @@ def open_pack(folder: Path, manifest: PackManifest) -> Pack:
     )
 
 
-def pack_checksum(blocks: tuple[str, ...], labels: str, size_px: int) -> str:
+def pack_checksum(blocks: tuple[str, ...], labels: str, size_px: int | None) -> str:
     """Hex digest of a whole pack, from those of its parts."""
     return hashlib.sha256("\n".join((str(size_px), labels, *blocks)).encode()).hexdigest()
+
+
+def labels_digest(labels: NDArray[np.int64]) -> str:
+    """sha256 of labels, the same on every machine."""
+    return hashlib.sha256(labels.astype("<i8").tobytes()).hexdigest()
 
 
 def block_digests(images: Images) -> Iterator[tuple[int, str]]:
@@ -230,15 +238,16 @@ class _BlockDigests:
         self._open, self._count = hashlib.sha256(), 0
 
 
-class _Progress:
+class PackProgress:
     """Lines in the log: how many, how fast, how long still."""
 
-    def __init__(self, total: int, size_px: int) -> None:
+    def __init__(self, total: int, how: str) -> None:
         self._total = total
         self._began = self._said = time.monotonic()
-        logger.info("packing %s images at %d px", f"{total:,}", size_px)
+        logger.info("packing %s images %s", f"{total:,}", how)
 
     def say(self, done: int) -> None:
+        """`done` images have been looked at."""
         now = time.monotonic()
         if now - self._said < _SAY_EVERY_S:
             return
@@ -252,6 +261,7 @@ class _Progress:
         )
 
     def finish(self, num_unreadable: int) -> None:
+        """All have."""
         seconds = time.monotonic() - self._began
         logger.info(
             "packed %s images in %.1f s; %s could not be read",
@@ -266,6 +276,7 @@ def _write_header(stream: Any, count: int, size_px: int) -> None:
     np.lib.format.write_array_header_1_0(stream, header)
 
 
-def _write_json(path: Path, values: object) -> None:
+def write_json(path: Path, values: object) -> None:
+    """A list of names."""
     # ASCII: names of files need not be UTF-8, and come back as they were
     path.write_text(json.dumps(values) + "\n")

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from bench.data.cache import cached, whole
 from bench.data.pack import PACK_VERSION, Pack, PackManifest, open_pack, pack_bytes, write_pack
-from bench.images import ImageFiles, list_folder, list_tar
+from bench.images import ImageFiles, is_records, list_folder, list_records, list_tar, read_bin
 from bench.images.archives import file_fingerprint
 from bench.images.folders import folder_fingerprint
 
@@ -24,11 +24,15 @@ Choose = Callable[[ImageFiles], NDArray[np.int64]]
 
 
 def list_images(path: Path, option: str) -> ImageFiles:
-    """The images of a folder or a tar.
+    """The images of a folder, a tar, or insightface's train.rec or .bin.
 
     Raises:
-        UserError: neither, unreadable, or no identities to be seen.
+        UserError: none of these, unreadable, or no identities to be seen.
     """
+    if is_records(path):
+        return list_records(path, option)
+    if path.suffix == ".bin":
+        return read_bin(path, option).files
     files = list_folder(path, option) if path.is_dir() else list_tar(path, option)
     if files.num_ignored:
         logger.info("%s: %s files are no images by their names", path, f"{files.num_ignored:,}")

@@ -40,6 +40,7 @@ def decode_image(content: bytes, size_px: int) -> NDArray[np.uint8]:
         raise UnreadableImageError("is empty")
     try:
         with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of damage that is in the metadata only
             # Pillow warns from 89 million pixels on: that would be 270 MB for one face
             warnings.simplefilter("error", Image.DecompressionBombWarning)
             with Image.open(io.BytesIO(content), formats=FORMATS) as image:
@@ -52,10 +53,9 @@ def decode_image(content: bytes, size_px: int) -> NDArray[np.uint8]:
         raise UnreadableImageError(f"has more than {Image.MAX_IMAGE_PIXELS:,} pixels") from None
     except MemoryError:
         raise UnreadableImageError("does not fit into memory") from None
-    except (OSError, SyntaxError, ValueError, EOFError, IndexError, TypeError) as error:
-        if isinstance(error, UnreadableImageError):
-            raise
-        # Pillow raises any of these for a damaged file, depending on the format
+    except UnreadableImageError:
+        raise
+    except Exception as error:  # Pillow raises a dozen kinds for damaged files, depending on the format
         raise UnreadableImageError(f"cannot be decoded: {' '.join(str(error).split())}") from None
     return np.ascontiguousarray(np.asarray(pixels).transpose(2, 0, 1))
 

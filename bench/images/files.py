@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +16,8 @@ from bench.errors import UserError
 
 # What counts as an image when nothing but a name says so. Its content is asked later.
 SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".ppm", ".pgm", ".gif"})
+# The contact sheet that `bench align` leaves beside the faces.
+_SHEET = re.compile(r"report(-\d+of\d+)?\.png")
 
 
 class Blobs(Protocol):
@@ -32,6 +35,10 @@ class Blobs(Protocol):
         """Some of them, in that order."""
         ...
 
+    def num_bytes(self) -> int:
+        """Of all of them, about."""
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class PathBlobs:
@@ -47,6 +54,10 @@ class PathBlobs:
     def take(self, rows: NDArray[np.int64]) -> PathBlobs:
         """Some of them."""
         return PathBlobs(self.root, tuple(self.paths[row] for row in rows))
+
+    def num_bytes(self) -> int:
+        """What the file system says."""
+        return sum((self.root / path).stat().st_size for path in self.paths)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -75,6 +86,10 @@ class SpanBlobs:
     def take(self, rows: NDArray[np.int64]) -> SpanBlobs:
         """Some of them."""
         return SpanBlobs(self.file, self.starts[rows], self.lengths[rows])
+
+    def num_bytes(self) -> int:
+        """All pieces."""
+        return int(self.lengths.sum())
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -109,9 +124,14 @@ class ImageFiles:
 
 
 def is_image(path: str) -> bool:
-    """Whether a file counts as an image: by suffix, and not hidden (macOS puts `._a.jpg` into archives)."""
+    """Whether a file counts as an image, by its suffix.
+
+    Hidden files do not (macOS puts `._a.jpg` into archives), nor does the report of `bench align`.
+    """
     name = path.rpartition("/")[2]
-    return not name.startswith(".") and Path(name).suffix.lower() in SUFFIXES
+    if name.startswith(".") or _SHEET.fullmatch(name):
+        return False
+    return Path(name).suffix.lower() in SUFFIXES
 
 
 def by_identity(paths: Sequence[str], source: Path, option: str) -> tuple[list[int], list[str]]:

@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import signal
 from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+from bench.errors import BenchError
 from bench.images.decode import UnreadableImageError, decode_image
 from bench.images.files import Blobs
 
 BLOCK = 256  # images that one task decodes: 3 MB at 64 px, 20 MB at 160 px
 SMALL = 2 * BLOCK  # so few are decoded before a second process has started
+MOST_WORKERS = 16  # then one process writes as fast as these decode, and 1 GB waits to be written at 160 px
 _AHEAD = 3  # tasks that wait for each process
 
 
@@ -38,10 +42,9 @@ class Decoded:
 
 
 def num_workers() -> int:
-    """CPUs that this process may use; a container often has fewer than the machine."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+    """CPUs that this process may use (a container often has fewer than the machine), up to MOST_WORKERS."""
+    cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return min(cpus, MOST_WORKERS)
 
 
 def decode_all(blobs: Blobs, count: int, size_px: int, *, workers: int) -> Iterator[Decoded]:
@@ -69,6 +72,8 @@ def decode_all(blobs: Blobs, count: int, size_px: int, *, workers: int) -> Itera
                     yield waiting.popleft().result()
             while waiting:
                 yield waiting.popleft().result()
+        except BrokenProcessPool:
+            raise BenchError("a process that decodes images was killed; is there memory enough?") from None
         finally:
             for future in waiting:
                 future.cancel()
@@ -97,6 +102,7 @@ _size_px: int
 
 def _begin(blobs: Blobs, size_px: int) -> None:
     global _blobs, _size_px
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to answer
     _blobs, _size_px = blobs, size_px
 
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps
 from pydantic import JsonValue
 
-from bench.data.detection import crop_face
+from bench.data.align.square import crop_face
 from bench.errors import UserError, did_you_mean
 from bench.images import UnreadableImageError, decode_image
 from bench.judge.models import Model

@@ -2,16 +2,19 @@
 
 from bench.results.environment import code_version, cpu_name, package_versions
 from bench.results.files import atomic_file, suppress_full_disk, write_json, write_text
-from bench.results.folder import RunFolder, RunState, new_state, now, run_folders
+from bench.results.folder import RunFolder, RunState, Tags, new_state, now, run_folders
 from bench.results.metrics import MetricsLine, MetricsWriter, read_metrics
 from bench.results.record import (
+    Best,
     Budget,
     Code,
+    DataAudit,
     Environment,
     ProtocolRecord,
     RunRecord,
     State,
     Timing,
+    WarmStart,
 )
 from bench.results.thresholds import (
     Preprocessing,
@@ -23,8 +26,10 @@ from bench.results.thresholds import (
 )
 
 __all__ = [
+    "Best",
     "Budget",
     "Code",
+    "DataAudit",
     "Environment",
     "MetricsLine",
     "MetricsWriter",
@@ -34,9 +39,11 @@ __all__ = [
     "RunRecord",
     "RunState",
     "State",
+    "Tags",
     "Threshold",
     "Thresholds",
     "Timing",
+    "WarmStart",
     "as_documents",
     "atomic_file",
     "code_version",

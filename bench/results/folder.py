@@ -9,6 +9,7 @@ runs/<name>-<hash8>-s<seed>/
     pairs.npz        distance, label and fold of every test pair
     thresholds.json  which threshold to deploy at which FAR, from the validation pairs
     figures/         pictures of the above
+    tags.json        what a study says of the run, and whose part it is
     tracking.json    what has been delivered to MLflow (written by bench.tracking alone)
 """
 
@@ -63,6 +64,20 @@ class RunState(BaseModel):
         return process_start(self.pid) == self.process_start
 
 
+class Tags(BaseModel):
+    """What whoever started a run says of it; the run itself knows nothing of that.
+
+    Args:
+        parent: folder of the run that this one is a part of (a trial's study).
+        tags: name -> value, shown beside the run in the tracking store.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    parent: str | None = None
+    tags: dict[str, str] = {}
+
+
 class RunFolder:
     """Paths and documents of one run."""
 
@@ -76,6 +91,7 @@ class RunFolder:
         self.figures = path / "figures"
         self.environment = path / "environment.json"
         self.tracking = path / "tracking.json"
+        self._tags = path / "tags.json"
         self._state = path / "state.json"
         self._record = path / "record.json"
 
@@ -102,6 +118,18 @@ class RunFolder:
     def write_record(self, record: RunRecord) -> None:
         """Replace record.json."""
         write_text(self._record, record.model_dump_json(indent=2) + "\n")
+
+    def tags(self) -> Tags:
+        """What a study says of the run; nothing for a run of its own.
+
+        Raises:
+            UserError: the file is damaged; names it.
+        """
+        return _parse(self._tags, Tags) or Tags()
+
+    def write_tags(self, tags: Tags) -> None:
+        """Replace tags.json."""
+        write_text(self._tags, tags.model_dump_json(indent=2) + "\n")
 
     def clear(self, *, checkpoint: bool, identity: bool) -> None:
         """Remove what an earlier attempt came to.
@@ -187,7 +215,7 @@ def process_start(pid: int) -> int:
 def _parse(path: Path, model: type[_Model]) -> _Model | None:
     try:
         return model.model_validate_json(path.read_bytes())
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return None
     except ValidationError as error:
         first = error.errors()[0]

@@ -77,6 +77,51 @@ class Code(_Document):
     git_dirty: bool | None
 
 
+class DataAudit(_Document):
+    """What `bench data audit` found about the training set beside the test set.
+
+    `shared_identities` is None where names are mere numbers, `embedding_duplicates` where no model was asked.
+    Duplicates are counted in test pictures.
+    """
+
+    train: str
+    test: str
+    train_images: int
+    train_identities: int
+    test_images: int
+    test_identities: int
+    shared_identities: int | None
+    near_duplicates: int
+    embedding_duplicates: int | None = None
+    embedding_model: str = ""
+    is_clean: bool
+    verdict: str
+
+
+class Best(_Document):
+    """The best validation of a run: by which metric, how good, after how many steps."""
+
+    metric: str
+    value: float
+    step: int
+
+
+class WarmStart(_Document):
+    """The run whose weights another one started from.
+
+    `step` and `images` are what it had been trained for: budget that comes on top of the new run's own.
+    `sha256` is of the weights that were taken, `source` the path as it was given.
+    """
+
+    source: str
+    name: str
+    config_hash: str
+    step: int
+    images: int
+    sha256: str
+    backbone_only: bool
+
+
 class RunRecord(_Document):
     """One run: what was asked (config), on what (data, environment, code), and what came out.
 
@@ -90,6 +135,9 @@ class RunRecord(_Document):
     seed: int
     data_name: str
     data_checksum: str
+    data_audit: DataAudit | None = Field(
+        default=None, description="verdict of `bench data audit`; None where the data set was never audited"
+    )
     data_notes: tuple[str, ...] = Field(default=(), description="images that were left out, say")
     state: State
     error: str | None = None
@@ -102,6 +150,9 @@ class RunRecord(_Document):
     environment: Environment
     code: Code
     resumed_from_step: int | None = None
+    init: WarmStart | None = None
+    best: Best | None = None
+    tested_step: int | None = Field(default=None, description="step of the weights that `protocols` is about")
     validation: dict[str, float] = Field(
         default={}, description="validation/* metrics at the last evaluation"
     )

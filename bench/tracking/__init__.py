@@ -7,9 +7,12 @@ seconds), never by `import bench.tracking`.
 from bench.tracking.backlog import SyncResult, close_abandoned, sync
 from bench.tracking.deliverer import Deliverer
 from bench.tracking.delivery import Delivery, deliver
+from bench.tracking.download import download_runs
 from bench.tracking.failures import StoreUnreachable, TrackingRefused
+from bench.tracking.progress import run_id_of
 from bench.tracking.settings import TrackingSettings
 from bench.tracking.store import prepare
+from bench.tracking.upload import upload_report
 
 __all__ = [
     "Deliverer",
@@ -20,6 +23,9 @@ __all__ = [
     "TrackingSettings",
     "close_abandoned",
     "deliver",
+    "download_runs",
     "prepare",
+    "run_id_of",
     "sync",
+    "upload_report",
 ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -46,7 +47,15 @@ def sync(runs: Path, settings: TrackingSettings) -> list[SyncResult]:
         raise UserError(f"{runs}: no such folder; name the folder that holds the run folders")
     resolve_uri(settings)
     away: dict[str, StoreUnreachable] = {}
-    return [_sync_one(folder, settings, away) for folder in run_folders(runs)]
+    return [_sync_one(folder, settings, away) for folder in (*run_folders(runs), *_of_studies(runs))]
+
+
+def _of_studies(runs: Path) -> Iterator[RunFolder]:
+    """Each study, then its trials, which name it."""
+    for study in sorted(runs.glob("studies/*")):
+        for state in (study / "state.json", *sorted(study.glob("trials/*/*/state.json"))):
+            if state.exists():
+                yield RunFolder(state.parent)
 
 
 def _sync_one(folder: RunFolder, settings: TrackingSettings, away: dict[str, StoreUnreachable]) -> SyncResult:

@@ -58,6 +58,7 @@ def tags(folder: RunFolder, state: RunState, record: RunRecord | None) -> dict[s
     }
     if state.error:
         known["error"] = state.error
+    known |= folder.tags().tags
     known |= _environment(folder.environment)
     if record is not None:
         known |= _record_tags(record)
@@ -72,7 +73,7 @@ def artifacts(folder: RunFolder, *, ended: bool, with_checkpoint: bool) -> Itera
         yield folder.config, None
     if not ended:
         return
-    for path in (folder.path / "record.json", folder.pairs, folder.thresholds):
+    for path in (folder.path / "record.json", folder.path / "report.md", folder.pairs, folder.thresholds):
         if path.exists():
             yield path, None
     for path in _files(folder.figures):

@@ -182,5 +182,5 @@ def _versions(folder: RunFolder) -> tuple[int, ...]:
     """Of the files that tell of news: metrics may go as `durable_bytes` in state.json grows."""
     return tuple(
         path.stat().st_mtime_ns if path.exists() else 0
-        for path in (folder.path / "state.json", folder.environment)
+        for path in (folder.path / "state.json", folder.environment, folder.path / "tags.json")
     )

@@ -172,12 +172,22 @@ class _Pass:
             self.alive(0.0)
 
     def _send_tags(self, run: Run, record: RunRecord | None) -> None:
-        wanted = contents.tags(self.folder, self.state, record)
+        wanted = contents.tags(self.folder, self.state, record) | self._parent_tag()
         changed = {key: value for key, value in wanted.items() if run.data.tags.get(key) != value}
         removed = [key for key in ("error",) if key in run.data.tags and key not in wanted]
         if changed or removed:
             self.store.log_tags(run.info.run_id, changed, removed)
             self.alive(0.0)
+
+    def _parent_tag(self) -> dict[str, str]:
+        """Whose part this run is, once the whole has been delivered to this store; it goes first."""
+        parent = self.folder.tags().parent
+        if parent is None:
+            return {}
+        folder = RunFolder(Path(parent))
+        state = folder.state()
+        known = load_ledger(folder, state).stores.get(self.store.name) if state else None
+        return {"mlflow.parentRunId": known.run_id} if known and known.run_id else {}
 
     def _send_metrics(self, run: Run, *, is_new: bool) -> None:
         known = self._known_steps(run, is_new=is_new)

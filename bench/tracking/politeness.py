@@ -17,6 +17,7 @@ _DEFAULTS = {
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0",
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",  # seconds without a byte; MLflow's default is 120
     "PGCONNECT_TIMEOUT": "5",  # seconds; PostgreSQL's client waits for ever
+    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
     "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",  # "View run ... at", printed as a run ends
 }
 _CHATTERING = ("mlflow", "alembic", "sqlalchemy.engine", "urllib3.connectionpool")

@@ -74,3 +74,13 @@ def _run_key(folder: RunFolder, state: RunState) -> str:
     origin = f"{state.host} {folder.path.absolute()} {state.started_at}"
     token = hashlib.sha256(origin.encode()).hexdigest()[:12]
     return f"{state.config_hash[:12]}-s{state.seed}-{token}"
+
+
+def run_id_of(folder: RunFolder) -> str | None:
+    """MLflow's id of a run, in the store that it was delivered to last; None before it was delivered."""
+    try:
+        ledger = Ledger.model_validate_json(folder.tracking.read_bytes())
+    except (FileNotFoundError, ValidationError):
+        return None
+    known = [progress.run_id for progress in ledger.stores.values() if progress.run_id]
+    return known[-1] if known else None

@@ -218,7 +218,7 @@ def open_store(settings: TrackingSettings) -> Store:
     try:
         with _creation_lock(uri).acquire(timeout=_CREATION_WAIT_S):
             with sorted_failures(uri):
-                _try_connection(uri)
+                try_connection(uri)
                 store = Store(MlflowClient(tracking_uri=uri), uri, settings.experiment_name)
             store.experiment_id()
     except Timeout:
@@ -227,7 +227,7 @@ def open_store(settings: TrackingSettings) -> Store:
     return store
 
 
-def _try_connection(uri: str) -> None:
+def try_connection(uri: str) -> None:
     """Fail at once where MLflow would repeat for 100 s: databases only, one connection."""
     if uri.startswith(("http", "databricks")):
         return

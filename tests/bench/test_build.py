@@ -11,6 +11,7 @@ from torch import nn
 from bench import RunConfig, load_config, run
 from bench.build import augmentation, build, preprocess
 from bench.data import DATASETS, cache_folder, standardize
+from bench.distributed import World
 from bench.errors import UserError
 from bench.learner import Learner
 from bench.trained import load_trained
@@ -117,3 +118,14 @@ class TestGivenTriplets:
             with pytest.raises(UserError, match=message):
                 run("tiny.yaml", [f"loss={loss}"])
         assert not Path("runs").exists()
+
+    def test_several_processes_cannot_share_a_batch_that_shrinks(self) -> None:
+        overrides = ["batch={name: super_batch, people: 4, images: 5, triplets: 6}"]
+        config = load_config("tiny.yaml", overrides)
+        data = DATASETS.build(config.data.name, {"cache": cache_folder()}, config.data.options)
+        message = (
+            r"^batch: the last batch of a super-batch is smaller and does not divide among 2 processes; "
+            r"train in one, or choose another batch\.name$"
+        )
+        with pytest.raises(UserError, match=message):
+            build(config, data, CPU, World(size=2))

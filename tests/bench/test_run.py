@@ -207,7 +207,7 @@ class TestResume:
     def test_a_checkpoint_of_other_data_is_refused(self, workspace: Path) -> None:
         with pytest.raises(BenchError, match="pulled the plug"):
             run("tiny.yaml", UNTRACKED, progress=PullsThePlug(at_step=9))
-        (newest,) = [*Path("runs").glob("*/checkpoints/*8.pt")]
+        (newest,) = [*Path("runs").glob("*/checkpoints/step-*8.pt")]
         checkpoint = torch.load(newest, weights_only=True)
         Checkpoints(newest.parent, kept=1).save({**checkpoint, "data_checksum": "0" * 64})
         with pytest.raises(

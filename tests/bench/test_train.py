@@ -12,6 +12,7 @@ from bench import load_config, run
 from bench.build import augmentation, build, preprocess
 from bench.data import DATASETS, cache_folder
 from bench.data.batches import Draw
+from bench.distributed import ALONE
 from bench.errors import BenchError
 from bench.learner import Learner
 from bench.train import Recipe
@@ -19,6 +20,7 @@ from bench.train import Recipe
 from .test_run import UNTRACKED, PullsThePlug, curve, weights
 
 CPU = torch.device("cpu")
+ALL = slice(0, 10)
 SUPER_BATCH = [
     *UNTRACKED,
     "loss={name: triplet, mining: given, average: all}",
@@ -32,7 +34,9 @@ def learner_and_recipe(overrides: list[str]) -> tuple[Learner, Recipe]:
     config = load_config("tiny.yaml", overrides)
     data = DATASETS.build(config.data.name, {"cache": cache_folder()}, config.data.options)
     learner, schedule, length = build(config, data, CPU)
-    recipe = Recipe(data.train, augmentation(config), preprocess(config), schedule, length, config, CPU)
+    recipe = Recipe(
+        data.train, augmentation(config), preprocess(config), schedule, length, config, CPU, ALONE
+    )
     return learner, recipe
 
 
@@ -43,7 +47,7 @@ class TestSelectionEmbeddings:
         indices = np.arange(10)
         before = learner.backbone.state_dict()["stem.1.running_mean"].clone()
         torch.manual_seed(0)
-        embeddings = recipe.selection_embeddings(learner, indices, batch_size=4, training=True, number=3)
+        embeddings = recipe.selection_embeddings(learner, indices, ALL, batch_size=4, training=True, number=3)
         assert not torch.equal(learner.backbone.state_dict()["stem.1.running_mean"], before)
         torch.manual_seed(0)
         with torch.no_grad():  # batches of four, four and two, with dropout, augmented for selection
@@ -52,11 +56,33 @@ class TestSelectionEmbeddings:
         torch.testing.assert_close(embeddings, torch.cat(expected))
         assert learner.backbone.training
 
+    def test_a_last_image_that_would_stand_alone_joins_the_batch_before(self) -> None:
+        learner, recipe = learner_and_recipe([*SUPER_BATCH, "backbone.dropout=0"])
+        indices = np.arange(9)
+        embeddings = recipe.selection_embeddings(
+            learner, indices, slice(0, 9), batch_size=4, training=True, number=3
+        )
+        with torch.no_grad():
+            augmented = recipe.augment(recipe.pixels(indices), 3, 9, draw=Draw.SELECTION)
+            expected = [learner.backbone(recipe.preprocess(part)) for part in augmented.split([4, 5])]
+        torch.testing.assert_close(embeddings, torch.cat(expected))
+
+    def test_a_share_of_them_is_what_the_whole_would_give_it(self) -> None:
+        learner, recipe = learner_and_recipe([*SUPER_BATCH, "backbone.dropout=0"])
+        indices = np.arange(8)
+        whole, *shares = (
+            recipe.selection_embeddings(learner, indices, rows, batch_size=4, training=True, number=3)
+            for rows in (slice(0, 8), slice(0, 4), slice(4, 8))
+        )
+        torch.testing.assert_close(torch.cat(shares), whole)
+
     def test_in_evaluation_mode_they_are_those_of_an_evaluation_and_change_nothing(self) -> None:
         learner, recipe = learner_and_recipe(SUPER_BATCH)
         indices = np.arange(10)
         before = {name: value.clone() for name, value in learner.backbone.state_dict().items()}
-        embeddings = recipe.selection_embeddings(learner, indices, batch_size=4, training=False, number=3)
+        embeddings = recipe.selection_embeddings(
+            learner, indices, ALL, batch_size=4, training=False, number=3
+        )
         assert learner.backbone.training
         for name, value in learner.backbone.state_dict().items():
             assert torch.equal(value, before[name])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -89,6 +90,13 @@ def wait_until(condition: Callable[[], bool], timeout_s: float = 60.0) -> None:
         time.sleep(0.05)
 
 
+def mlflow_has_some() -> bool:
+    """Whether metrics have been delivered."""
+    ledger = folder().tracking
+    stores = json.loads(ledger.read_text())["stores"].values() if ledger.exists() else ()
+    return any(progress["offset"] > 0 for progress in stores)
+
+
 def state_of(seed: int) -> str:
     state = folder(seed).state()
     assert state is not None
@@ -149,16 +157,24 @@ def test_a_signal_ends_the_run_as_killed_with_a_checkpoint(
     assert list(folder().checkpoints.glob("step-*.pt"))
 
 
-def test_a_killed_run_says_killed_in_mlflow_and_finishes_under_the_same_id(
-    workspace: Path, start: Callable[..., subprocess.Popen[str]]
+@pytest.mark.parametrize(
+    ("number", "code", "status"), [(signal.SIGTERM, 143, "KILLED"), (signal.SIGKILL, -9, "RUNNING")]
+)
+def test_a_killed_run_finishes_in_mlflow_under_the_same_id_with_no_step_twice(
+    workspace: Path,
+    start: Callable[..., subprocess.Popen[str]],
+    number: signal.Signals,
+    code: int,
+    status: str,
 ) -> None:
     from bench.tracking.politeness import polite_mlflow
 
     process = start()
     wait_for_step(30)
-    process.send_signal(signal.SIGTERM)
+    wait_until(mlflow_has_some)
+    process.send_signal(number)
     output, _ = process.communicate(timeout=120)
-    assert process.returncode == 143, output
+    assert process.returncode == code, output
     with polite_mlflow():
         from mlflow import MlflowClient
 
@@ -166,7 +182,7 @@ def test_a_killed_run_says_killed_in_mlflow_and_finishes_under_the_same_id(
     experiment = client.get_experiment_by_name("faceloss-bench")
     assert experiment is not None
     (killed,) = client.search_runs([experiment.experiment_id])
-    assert killed.info.status == "KILLED"
+    assert killed.info.status == status
     resumed = start("--resume")
     assert resumed.wait(timeout=200) == 0, resumed.communicate()[0]
     (finished,) = client.search_runs([experiment.experiment_id])

@@ -11,7 +11,8 @@ import pytest
 from matplotlib.image import imread
 
 from bench.verification import roc
-from reports.figures import COLORS, save_distance_histogram, save_roc, save_rocs
+from reports.colors import COLORS
+from reports.figures import save_distance_histogram, save_roc, save_rocs
 
 
 def _pairs(num_pairs: int = 600, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:

@@ -50,7 +50,7 @@ def test_a_docstring_describes_no_option_that_does_not_exist(section: str, name:
         assert set(registry.options(name)) <= set(described)
 
 
-@pytest.mark.parametrize("name", sorted(shipped_configs()))
+@pytest.mark.parametrize("name", sorted(name for name in shipped_configs() if "studies/" not in name))
 def test_every_shipped_config_is_valid(name: str) -> None:
     config = load_config(name)
 

@@ -173,7 +173,7 @@ def test_a_config_of_all_sections_names_every_key_of_the_agreed_order(load: Load
     assert list(load().tree()) == [
         "name", "description", "seed", "plugins",
         "data", "backbone", "loss", "batch", "optimizer", "schedule",
-        "augment", "train", "evaluate", "runtime", "tracking",
+        "init", "augment", "train", "evaluate", "runtime", "tracking",
     ]  # fmt: skip
 
 

@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 
 from bench.data import Data
-from bench.data.asked import ProtocolOptions
+from bench.data.audit import audit, audit_path, write_audit
 from bench.data.folder import folder
+from bench.data.protocols import ProtocolOptions
 from bench.data.split import Validation
 from bench.errors import UserError
 from bench.images import decode_image
@@ -295,3 +296,10 @@ def test_a_missing_pair_list_is_said(mine: Path, tmp_path: Path) -> None:
     assert message(mine, tmp_path) == (
         f"data.protocol.pairs: there is no pairs.txt in or beside {mine}/test; set data.protocol.pairs=FILE"
     )
+
+
+def test_the_audit_beside_the_training_set_comes_with_it(mine: Path, tmp_path: Path) -> None:
+    assert opened(mine, tmp_path).audit is None
+    found = audit(mine / "train", mine / "test")
+    write_audit(audit_path(mine / "train"), found.file)
+    assert opened(mine, tmp_path).audit == found.file.verdict

@@ -98,13 +98,21 @@ class Postgres:
         password.chmod(0o644)
         self._run("initdb", "-D", str(self._folder / "data"), "-U", "bench", "-A", "scram-sha-256",
                   f"--pwfile={password}", "-E", "UTF8", "--no-sync")  # fmt: skip
-        options = f"-p {self.port} -c listen_addresses=127.0.0.1 -k {self._folder} -c fsync=off"
-        log = str(self._folder / "log")
-        self._run("pg_ctl", "-D", str(self._folder / "data"), "-o", options, "-l", log, "-w", "start")
+        self._start()
+
+    def restart(self) -> None:
+        """As after a crash: every connection is cut."""
+        self._run("pg_ctl", "-D", str(self._folder / "data"), "-m", "immediate", "stop")
+        self._start()
 
     @property
     def uri(self) -> str:
         return f"postgresql+psycopg://bench:{POSTGRES_PASSWORD}@127.0.0.1:{self.port}/postgres"
+
+    def _start(self) -> None:
+        options = f"-p {self.port} -c listen_addresses=127.0.0.1 -k {self._folder} -c fsync=off"
+        log = str(self._folder / "log")
+        self._run("pg_ctl", "-D", str(self._folder / "data"), "-o", options, "-l", log, "-w", "start")
 
     def stop(self) -> None:
         self._run("pg_ctl", "-D", str(self._folder / "data"), "-m", "immediate", "stop")

@@ -1,0 +1,73 @@
+"""Weights that others trained: from a file on disk, or from where they are published."""
+
+from __future__ import annotations
+
+import os
+import pickle
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from bench.download import download
+from bench.errors import UserError
+from bench.location import cache_folder
+
+STARTING = ("pretrained", "weights")
+"""Options of backbones that only say which weights a training starts from."""
+
+
+def architecture(options: Mapping[str, Any]) -> dict[str, Any]:
+    """The options that decide what a backbone is, for one whose weights come from a checkpoint."""
+    return {name: value for name, value in options.items() if name not in STARTING}
+
+
+def read_state(path: Path) -> dict[str, Tensor]:
+    """The tensors of a weight file: torch.save's or safetensors'. No code in it is run.
+
+    Raises:
+        ValueError: no such file, not one of these, or something else in it.
+    """
+    if not path.is_file():
+        raise ValueError(f"weights: {path}: no such file")
+    try:
+        if path.suffix == ".safetensors":
+            from safetensors.torch import load_file
+
+            state: Any = load_file(path)
+        else:
+            state = torch.load(path, map_location="cpu", weights_only=True)
+    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError, OSError) as error:
+        raise ValueError(f"weights: {path}: not a readable weight file: {_first_line(error)}") from None
+    except Exception as error:  # safetensors has an error of its own, which it derives from Exception
+        if type(error).__name__ != "SafetensorError":
+            raise
+        raise ValueError(f"weights: {path}: not a readable weight file: {_first_line(error)}") from None
+    if isinstance(state, dict) and {"learner", "config"} <= state.keys():
+        raise ValueError(f"weights: {path} is a checkpoint of a run; start from it with init.from={path}")
+    if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
+        raise ValueError(
+            f"weights: {path}: must hold tensors by name, as torch.save(model.state_dict()) writes"
+        )
+    return state
+
+
+def published(url: str, name: str, option: str) -> Path:
+    """The file of that address in our cache, fetched when it is not there.
+
+    Raises:
+        UserError: it cannot be had; says what to do without a network.
+    """
+    path = cache_folder() / "weights" / name
+    remedy = (
+        f"without a network, copy the file to {path}, or set backbone.weights=FILE; {option} starts without"
+    )
+    if not path.exists() and os.environ.get("HF_HUB_OFFLINE", "0").upper() in ("1", "TRUE", "YES", "ON"):
+        raise UserError(f"{url}: not fetched, since HF_HUB_OFFLINE is set; {remedy}")
+    return download(url, path, remedy=remedy)
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0]

@@ -1,0 +1,59 @@
+"""Everything but the loss that differs, in words."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from reports.confounds import find_confounds, listed
+from reports.groups import make_groups
+from reports.records import read_runs
+
+from .conftest import Make, config_of
+
+
+def sentences(runs: Path) -> list[str]:
+    return [one.sentence() for one in find_confounds(make_groups(read_runs([runs]).runs))]
+
+
+def test_groups_that_differ_in_the_loss_alone_have_none(make: Make) -> None:
+    make("softmax")
+    runs = make("center", config=config_of("center", loss={"name": "center", "factor": 0.01}))
+    assert sentences(runs) == []
+
+
+def test_a_component_of_another_name_is_one_sentence_with_its_options(make: Make) -> None:
+    make("center")
+    make("softmax")
+    runs = make("triplet", config=config_of("triplet", batch={"name": "pk", "people": 32, "images": 4}))
+    assert sentences(runs) == [
+        "Batches, a process: random (size 128) for center and softmax; pk (people 32, images 4) for triplet."
+    ]
+
+
+def test_every_setting_is_found_known_by_a_better_name_or_not(make: Make) -> None:
+    make("softmax")
+    other = config_of("triplet")
+    other["optimizer"]["learning_rate"] = 0.1
+    other["evaluate"]["flip"] = "concat"
+    other["backbone"]["embedding_dim"] = 512
+    other["augment"]["new_option"] = [1, 2]
+    other["init"] = {"from": "runs/softmax"}
+    runs = make("triplet", config=other, commit="d1" * 20)
+    assert sentences(runs) == [
+        "Embedding size: 128 for softmax; 512 for triplet.",
+        "Learning rate: 0.002 for softmax; 0.1 for triplet.",
+        "Mirrored image at test: none for softmax; concat for triplet.",
+        "Commit of the code: c0c0c0c0c0c0 for softmax; d1d1d1d1d1d1 for triplet.",
+        "Augmentation: new_option: not recorded for softmax; [1, 2] for triplet.",
+        "Warm start: from: not recorded for softmax; runs/softmax for triplet.",
+    ]
+
+
+def test_what_varies_between_the_seeds_of_one_group_is_named_too(make: Make) -> None:
+    make("softmax", 0)
+    runs = make("softmax", 1, commit="d1" * 20)
+    assert sentences(runs) == ["Commit of the code: c0c0c0c0c0c0 or d1d1d1d1d1d1 for softmax."]
+
+
+def test_names_in_a_row_read_as_english() -> None:
+    assert [listed(list("a")), listed(list("ab")), listed(list("abc"))] == ["a", "a and b", "a, b and c"]
