@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import pickle
 import tarfile
 from pathlib import Path
 
@@ -82,9 +83,19 @@ def test_images_in_a_tar_are_those_in_the_folder(
             archive.add("faces", arcname="some/where/faces")
     for number, images in enumerate(("faces", "faces.tar", "faces.tar.gz")):
         ended = bench_command(
-            "eval", "--run", str(trained_run), "--pairs", "pairs.txt", "--images", images, *FAST,
-            "--batch-size", "5", "--out", str(number),
-        )  # fmt: skip
+            "eval",
+            "--run",
+            str(trained_run),
+            "--pairs",
+            "pairs.txt",
+            "--images",
+            images,
+            *FAST,
+            "--batch-size",
+            "5",
+            "--out",
+            str(number),
+        )
         assert ended.code == 0
     np.testing.assert_array_equal(saved_distances("0", "pairs"), saved_distances("1", "pairs"))
     np.testing.assert_array_equal(saved_distances("0", "pairs"), saved_distances("2", "pairs"))
@@ -119,17 +130,52 @@ def test_several_protocols_of_images_and_of_a_data_set_in_one_call(
     assert list(figures("out.json")["protocols"]) == ["rendered", "pairs"]
 
 
+def test_insightfaces_bin_brings_images_and_pairs_and_runs_no_code(
+    bench_command: Bench, trained_run: Path, small: Small
+) -> None:
+    files = [(small.images / f"{small.names[row % 18]}.png").read_bytes() for row in range(40)]
+    same = [row % 2 == 0 for row in range(20)]
+    Path("cfp.bin").write_bytes(pickle.dumps((files, same)))
+    ended = bench_command("eval", "--run", str(trained_run), "--pairs", "cfp.bin", *FAST, "--out", "out")
+    assert ended.code == 0
+    pixels = np.stack([decode_image(file, 32) for file in files])
+    rows = normalize(model_of_run(trained_run, CPU).embed(pixels, flip="none", batch_size=256))
+    np.testing.assert_allclose(
+        saved_distances("out", "cfp"), pair_distances(rows[0::2], rows[1::2]), atol=1e-6
+    )
+    Path("evil.bin").write_bytes(b"cos\nsystem\n(S'touch ran'\ntR.")
+    ended = bench_command("eval", "--run", str(trained_run), "--pairs", "evil.bin")
+    assert ended.code == 2
+    assert not Path("ran").exists()
+
+
 def test_plain_weights_are_fed_as_asked(bench_command: Bench, small: Small) -> None:
     torch.manual_seed(0)
     network = BACKBONES.build("small", {}, {"embedding_dim": 8, "width": 4}).eval()
     weights = {f"module.{name}": value for name, value in network.state_dict().items()}
     torch.save({"state_dict": {**weights, "module.fc.weight": torch.ones(3, 8)}}, "weights.pt")
     ended = bench_command(
-        "eval", "--weights", "weights.pt", "--backbone", "small", "--backbone-option", "embedding_dim=8",
-        "--backbone-option", "width=4", "--size", "40", "--crop", "32", "--standardize", "per_image",
-        *IMAGES, *FAST, "--out", "out",
-    )  # fmt: skip
-    assert (ended.code, ended.err) == (0, "eval weights.pt: pairs: 17 images, 12 pairs\n".replace("17", "18"))
+        "eval",
+        "--weights",
+        "weights.pt",
+        "--backbone",
+        "small",
+        "--backbone-option",
+        "embedding_dim=8",
+        "--backbone-option",
+        "width=4",
+        "--size",
+        "40",
+        "--crop",
+        "32",
+        "--standardize",
+        "per_image",
+        *IMAGES,
+        *FAST,
+        "--out",
+        "out",
+    )
+    assert (ended.code, ended.err) == (0, "eval weights.pt: pairs: 18 images, 12 pairs\n")
     model = Model("w", network, Preprocess("per_image", 32), 40, CPU)
     expected = expected_distances(model, pixels_of(small, 40))
     np.testing.assert_allclose(saved_distances("out", "pairs"), expected, atol=1e-6)
@@ -142,9 +188,18 @@ def test_facenet_pytorchs_own_files_are_weights(bench_command: Bench, small: Sma
     network = InceptionResnetV1(num_classes=5, classify=False).eval()
     torch.save(network.state_dict(), "vggface2.pt", _use_new_zipfile_serialization=False)
     ended = bench_command(
-        "eval", "--weights", "vggface2.pt", "--backbone", "inception_resnet_v1", "--size", "80",
-        *IMAGES, *FAST, "--out", "out",
-    )  # fmt: skip
+        "eval",
+        "--weights",
+        "vggface2.pt",
+        "--backbone",
+        "inception_resnet_v1",
+        "--size",
+        "80",
+        *IMAGES,
+        *FAST,
+        "--out",
+        "out",
+    )
     assert ended.code == 0
     images = (torch.from_numpy(pixels_of(small, 80)).float() - 127.5) / 128
     with torch.inference_mode():
@@ -157,19 +212,24 @@ def test_facenet_pytorchs_own_files_are_weights(bench_command: Bench, small: Sma
 WRONG = "weights.pt: are not weights of small"
 
 
-@pytest.mark.parametrize(
-    ("content", "message"),
-    [
-        ({"stem.0.weight": torch.ones(1)}, f"{WRONG}: lacks stem.1.weight and 42 more"),
-        ([1, 2], "weights.pt: holds no weights: a mapping of names to tensors is wanted"),
-    ],
-)
-def test_weights_of_another_network_are_one_line(
-    bench_command: Bench, small: Small, content: object, message: str
-) -> None:
+@pytest.mark.parametrize("damage", ["all but one gone", "one too many", "no mapping"])
+def test_weights_of_another_network_are_one_line(bench_command: Bench, small: Small, damage: str) -> None:
+    weights = dict(BACKBONES.build("small", {}, {}).state_dict())
+    names = list(weights)
+    content, message = {
+        "all but one gone": (
+            {names[0]: weights[names[0]]},
+            f"{WRONG}: lacks {names[1]} and {len(names) - 2} more",
+        ),
+        "one too many": (
+            {**weights, "tail.weight": torch.ones(1), "fc.weight": torch.ones(1)},
+            f"{WRONG}: holds tail.weight, which it does not know",
+        ),
+        "no mapping": ([1, 2], "weights.pt: holds no weights: a mapping of names to tensors is wanted"),
+    }[damage]
     torch.save(content, "weights.pt")
     ended = bench_command("eval", "--weights", "weights.pt", "--backbone", "small", "--size", "32", *IMAGES)
-    assert (ended.code, ended.err.split(" and ")[0]) == (2, (message + "\n").split(" and ")[0])
+    assert (ended.code, ended.err) == (2, message + "\n")
 
 
 def test_an_option_that_does_not_fit_the_weights_names_the_tensor(bench_command: Bench, small: Small) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import os
 import shutil
@@ -13,7 +14,7 @@ import pytest
 import torch
 from PIL import Image
 
-from bench.data.detection import crop_face
+from bench.data.align.square import crop_face
 from bench.images import decode_image
 from bench.judge.models import model_of_run
 from bench.results import read_thresholds
@@ -159,8 +160,7 @@ def test_mistakes_are_one_line(bench_command: Bench, trained_run: Path, small: S
             "no.json: does not exist; 'bench run' writes it at the end of a run, 'bench eval' for any model",
         ),
     ):
-        photos = [argument for argument in arguments]
-        ended = bench_command("verify", run, *photos)
+        ended = bench_command("verify", run, *arguments)
         # the first photo is noise, in which a detector may see anything: only the other's message counts
         if "grey.png" in arguments and ended.err.startswith("faces"):
             ended = bench_command("verify", run, "grey.png", "grey.png")
@@ -172,20 +172,23 @@ def test_mistakes_are_one_line(bench_command: Bench, trained_run: Path, small: S
 
 @pytest.mark.data
 @pytest.mark.skipif(not (DATA / "raw_sample.tar").exists(), reason="needs FACELOSS_DATA with raw_sample.tar")
-def test_the_face_in_a_photo_is_cut_out_as_the_crops_of_the_data_were(workspace: Path) -> None:
-    name = "lfw/Abdullah_Gul/Abdullah_Gul_0008.jpg"
-    with tarfile.open(DATA / "raw_sample.tar") as archive:
-        photo = archive.extractfile(f"raw/{name}")
-        assert photo is not None
-        face = crop_face(Image.open(photo).convert("RGB"), name=name)
-    # the box of raw_sample_landmarks.csv is 73.49, 68.0, 173.19, 191.39: a side of 1.1 x 123.39
-    assert abs(face.width - 135.7) < 2
-    with tarfile.open(DATA / "lfw_128.tar") as archive:
-        crop = archive.extractfile(name)
-        if crop is not None:
-            expected = np.asarray(Image.open(crop), float)
-            got = np.asarray(face.resize((128, 128), Image.Resampling.LANCZOS), float)
-            assert np.abs(expected - got).mean() < 6  # JPEG, and a box rounded to pixels
+def test_faces_are_cut_out_of_photos_as_the_crops_of_the_data_were() -> None:
+    with (DATA / "raw_sample_landmarks.csv").open() as stream:
+        boxes = {row["file"]: row for row in csv.DictReader(stream) if row["file"].startswith("lfw/")}
+    differences = []
+    with tarfile.open(DATA / "raw_sample.tar") as photos, tarfile.open(DATA / "lfw_128.tar") as crops:
+        known = set(crops.getnames())
+        for name in sorted(name for name in boxes if name in known)[:8]:
+            photo, crop = photos.extractfile(f"raw/{name}"), crops.extractfile(name)
+            assert photo is not None
+            assert crop is not None
+            face = crop_face(Image.open(photo).convert("RGB"), name=name)
+            side = 1.1 * max(float(boxes[name][f"{axis}2"]) - float(boxes[name][f"{axis}1"]) for axis in "xy")
+            # another version of the detector's libraries moves a box by a few pixels
+            assert face.width == pytest.approx(side, rel=0.06)
+            resized = np.asarray(face.resize((128, 128), Image.Resampling.LANCZOS), float)
+            differences.append(np.abs(np.asarray(Image.open(crop), float) - resized).mean())
+    assert np.median(differences) < 10
 
 
 @pytest.mark.data
