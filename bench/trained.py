@@ -13,6 +13,7 @@ from bench.build import preprocess
 from bench.config import RunConfig, parse_config
 from bench.data import Preprocess
 from bench.embed import weights_dtype
+from bench.results import RunFolder, read_thresholds
 from bench.weights import read_weights
 
 
@@ -33,6 +34,19 @@ class Trained:
     backbone: nn.Module
     preprocess: Preprocess
     step: int
+
+    @property
+    def size_px(self) -> int | None:
+        """Height and width of its images; None where the run's data alone tells (a pack), and is not here.
+
+        Raises:
+            UserError: the run's thresholds.json, which tells it then, is damaged.
+        """
+        size = self.config.data.options.get("size_px")
+        if isinstance(size, int):
+            return size
+        thresholds = RunFolder(self.source).thresholds
+        return read_thresholds(thresholds).preprocessing.size_px if thresholds.is_file() else None
 
 
 def load_trained(source: Path, device: torch.device) -> Trained:

@@ -34,7 +34,7 @@ _PATH = click.Path(path_type=Path)
     "--pairs",
     multiple=True,
     metavar="[NAME=]FILE",
-    help="Pairs in LFW's form, or CSV (left,right,same[,fold]); repeatable.",
+    help="Pairs in LFW's form, CSV (left,right,same[,fold]), or insightface's .bin; repeatable.",
 )
 @click.option("--images", type=_PATH, help="Folder or tar with the images that --pairs names.")
 @click.option("--data", metavar="CONFIG", help="Test pairs of this configuration's data set.")
