@@ -17,6 +17,7 @@ from losses.collapse import collapse_warning
 from losses.combined_margin import CombinedMargin
 from losses.contrastive import Contrastive
 from losses.cosface import CosFace
+from losses.families import Family
 from losses.loss import LOSSES, Loss, LossOutput
 from losses.memory import CrossBatchMemory
 from losses.mining import MINERS
@@ -42,6 +43,7 @@ __all__ = [
     "Contrastive",
     "CosFace",
     "CrossBatchMemory",
+    "Family",
     "InfoNce",
     "Loss",
     "LossOutput",

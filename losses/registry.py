@@ -2,6 +2,8 @@
 
 Positional parameters are filled by the engine (`embedding_dim`, `num_classes`); keyword-only parameters
 are what a configuration file may set. There is nothing else to declare.
+
+Names may come in families: `pml:CircleLoss` is whatever the family registered as `pml` makes of `CircleLoss`.
 """
 
 from __future__ import annotations
@@ -13,6 +15,10 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar, get_type_hints
+
+from losses.families import Family, UnknownNameError
+
+__all__ = ["Choice", "Family", "Registry", "UnknownNameError", "snake_case"]
 
 T = TypeVar("T")
 F = TypeVar("F", bound=Callable[..., Any])
@@ -35,10 +41,6 @@ class Choice:
     options: Mapping[str, Any] = field(default_factory=dict)
 
 
-class UnknownNameError(LookupError):
-    """No component of that name; the message lists what there is and the nearest name."""
-
-
 class Registry(Generic[T]):
     """Named factories of one kind of component.
 
@@ -49,6 +51,8 @@ class Registry(Generic[T]):
     def __init__(self, kind: str) -> None:
         self.kind = kind
         self._factories: dict[str, Callable[..., T]] = {}
+        self._families: dict[str, Family[T]] = {}
+        self._members: dict[str, Callable[..., T]] = {}  # of families, as they were asked for
 
     def register(self, factory: F) -> F:
         """Decorator: add a class (`MyLoss` -> `my_loss`) or a function (its own name).
@@ -69,27 +73,62 @@ class Registry(Generic[T]):
     def _add(self, name: str, factory: F) -> F:
         if self._factories.get(name, factory) is not factory:
             raise ValueError(f"{self.kind} {name!r} is already registered; choose another name")
-        for option in _keyword_only(factory):
-            if option.annotation is option.empty or option.default is option.empty:
-                raise TypeError(f"{self.kind} {name!r}: option {option.name!r} needs a type and a default")
+        if ":" in name:
+            raise ValueError(f"{self.kind} {name!r}: ':' stands between a family and a name; use add_family")
+        self._check(name, factory)
         self._factories[name] = factory
         return factory
 
-    def names(self) -> list[str]:
-        """All names, sorted."""
-        return sorted(self._factories)
+    def _check(self, name: str, factory: Callable[..., Any]) -> None:
+        for option in _keyword_only(factory):
+            if option.annotation is option.empty or option.default is option.empty:
+                raise TypeError(f"{self.kind} {name!r}: option {option.name!r} needs a type and a default")
 
-    def get(self, name: str) -> Callable[..., T]:
-        """The factory of that name.
+    def add_family(self, prefix: str, family: Family[T]) -> None:
+        """Add every name of a family, as `prefix:NAME`.
 
         Raises:
-            UnknownNameError: with the nearest name.
+            ValueError: another family already has that prefix.
         """
+        if prefix in self._families:
+            raise ValueError(f"{self.kind} family {prefix!r} is already registered; choose another prefix")
+        self._families[prefix] = family
+
+    def names(self) -> list[str]:
+        """All names but those of families, sorted."""
+        return sorted(self._factories)
+
+    def families(self) -> dict[str, Family[T]]:
+        """Prefix -> family, sorted."""
+        return dict(sorted(self._families.items()))
+
+    def spellings(self) -> list[str]:
+        """What may stand in a name's place, for messages: all names, then `prefix:NAME` for each family."""
+        return [*self.names(), *(f"{prefix}:NAME" for prefix in self.families())]
+
+    def get(self, name: str) -> Callable[..., T]:
+        """The factory of that name; the same object each time.
+
+        Raises:
+            UnknownNameError: with the nearest name, or how to install the package that a family needs.
+        """
+        prefix, colon, member = name.partition(":")
+        if colon and prefix in self._families:
+            if name not in self._members:
+                factory = self._families[prefix].make(self.kind, prefix, member)
+                self._check(name, factory)
+                self._members[name] = factory
+            return self._members[name]
         if name not in self._factories:
-            near = difflib.get_close_matches(name, self.names(), n=1)
-            hint = f"; did you mean {near[0]!r}?" if near else f"; there are {', '.join(self.names())}"
-            raise UnknownNameError(f"unknown {self.kind} {name!r}{hint}")
+            raise UnknownNameError(f"unknown {self.kind} {name!r}{self._nearest(prefix, member)}")
         return self._factories[name]
+
+    def _nearest(self, name: str, member: str) -> str:
+        known = list(self._families) if member else self.names()
+        near = difflib.get_close_matches(name, known, n=1, cutoff=0.5 if member else 0.6)
+        if not near:
+            return f"; there are {', '.join(self.spellings())}"
+        return f"; did you mean '{near[0]}:{member}'?" if member else f"; did you mean {near[0]!r}?"
 
     def options(self, name: str) -> dict[str, tuple[Any, Any]]:
         """Option name -> (annotation with its `Annotated` metadata, default), in order of declaration."""

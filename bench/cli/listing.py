@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any
 
 import click
+
+from bench.errors import UserError
 
 if TYPE_CHECKING:
     from losses.registry import Registry
@@ -14,22 +17,28 @@ _KINDS = ("losses", "backbones", "miners", "data", "batches", "optimizers", "sch
 
 @click.command("list")
 @click.argument("kind", type=click.Choice(_KINDS))
+@click.argument("pattern", default="*")
 @click.option(
     "--long", is_flag=True, help="Also options with defaults; of losses, paper, equation and proof."
 )
-def list_(kind: str, long: bool) -> None:
-    """List what can be named in a configuration."""
+def list_(kind: str, pattern: str, long: bool) -> None:
+    """List what can be named in a configuration.
+
+    PATTERN, such as 'pml:*', picks names; a family of another package's components is listed name by name
+    when the pattern begins with its prefix.
+    """
     if kind == "configs":
         from bench.config import shipped_configs
 
-        _print_rows(list(shipped_configs().items()))
+        rows = [row for row in shipped_configs().items() if fnmatchcase(row[0], pattern)]
+        _print_found(rows, kind, pattern)
         return
     from bench.config.nested import as_plain
     from bench.config.yaml_text import yaml_inline
 
     registry = _registry(kind)
     rows = []
-    for name in registry.names():
+    for name in _names(registry, pattern):
         rows.append((name, registry.summary(name)))
         if long and kind == "losses":
             rows += _source_rows(registry, name)
@@ -38,7 +47,27 @@ def list_(kind: str, long: bool) -> None:
                 (f"  {option}", f"= {yaml_inline(as_plain(default))}")
                 for option, (_, default) in registry.options(name).items()
             ]
-    _print_rows(rows)
+    if pattern == "*":
+        rows += [
+            (f"{prefix}:NAME", f"{family.summary}: bench list {kind} '{prefix}:*'")
+            for prefix, family in registry.families().items()
+        ]
+    _print_found(rows, kind, pattern)
+
+
+def _names(registry: Registry[Any], pattern: str) -> list[str]:
+    from losses.families import MissingPackageError
+
+    names = [name for name in registry.names() if fnmatchcase(name, pattern)]
+    for prefix, family in registry.families().items():
+        if not pattern.startswith(f"{prefix}:"):
+            continue
+        try:
+            members = family.members(registry.kind, prefix)
+        except MissingPackageError as error:
+            raise UserError(str(error)) from None
+        names += [name for name in members if fnmatchcase(name, pattern)]
+    return names
 
 
 def _source_rows(registry: Registry[Any], name: str) -> list[tuple[str, str]]:
@@ -70,6 +99,12 @@ def _registry(kind: str) -> Registry[Any]:
         "schedules": SCHEDULES,
     }
     return registries[kind]
+
+
+def _print_found(rows: list[tuple[str, str]], kind: str, pattern: str) -> None:
+    if not rows:
+        raise UserError(f"no {kind} like {pattern!r}; 'bench list {kind}' shows all")
+    _print_rows(rows)
 
 
 def _print_rows(rows: list[tuple[str, str]]) -> None:

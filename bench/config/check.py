@@ -150,7 +150,7 @@ class _Checker:
         base = default if isinstance(default, dict) else {}
         name = given.get("name", base.get("name"))
         if not isinstance(name, str) or len(name) > 100:
-            names = listed(registry.names())
+            names = listed(registry.spellings())
             wrong = f"must be one of {names}, got {shown_value(name)}"
             absent = "name" not in given
             self.report((*at, "name"), f"missing; one of {names}" if absent else wrong, missing=absent)
@@ -291,7 +291,9 @@ def _types(model: type[Section]) -> dict[str, Any]:
 
 
 def _not_a_component(at: DataPath, registry: Registry[Any], value: Plain) -> str:
-    if isinstance(value, str) and value in registry.names():
+    if isinstance(value, str) and (
+        value in registry.names() or value.partition(":")[0] in registry.families()
+    ):
         key = f"{at[-1]}: " if isinstance(at[-1], str) else ""
         return f"must be a section: '{key}{{name: {value}}}', or {dotted(at)}.name={value} as an override"
     return f"must be {rule(Annotated[Choice, registry])}, got {shown_value(value)}"
@@ -299,7 +301,7 @@ def _not_a_component(at: DataPath, registry: Registry[Any], value: Plain) -> str
 
 def _missing_component(at: DataPath, registry: Registry[Any]) -> str:
     parent = ", or 'extends: base/rendered.yaml'" if len(at) == 1 else ""
-    return f"missing; add '{at[-1]}: {{name: ...}}' ({listed(registry.names())}){parent}"
+    return f"missing; add '{at[-1]}: {{name: ...}}' ({listed(registry.spellings())}){parent}"
 
 
 def _origins(node: Node, path: DataPath = ()) -> Iterable[tuple[DataPath, Origin]]:

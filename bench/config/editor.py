@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import MISSING
 from typing import Any, TypeAlias, get_args
@@ -71,25 +72,50 @@ def _extends_others() -> Schema:
 
 
 def _known_name(registry: Registry[Any]) -> Schema:
-    return {"properties": {"name": {"enum": registry.names()}}}
+    known: Schema = {"enum": registry.names()}
+    if registry.families():
+        known = {"anyOf": [known, *(_behind(prefix) for prefix in registry.families())]}
+    return {"properties": {"name": known}}
+
+
+def _behind(prefix: str) -> Schema:
+    """Any name of a family: which there are depends on the release of a package that is not ours."""
+    return {"type": "string", "pattern": f"^{re.escape(prefix)}:."}
 
 
 def _component(registry: Registry[Any], definitions: dict[str, Schema]) -> Schema:
     names = registry.names()
-    cases = [
-        {
-            "if": {"properties": {"name": {"const": name}}, "required": ["name"]},
-            "then": _options(component_options(registry, name), definitions),
-        }
-        for name in names
-    ]
-    summaries = "\n".join(f"{name}: {registry.summary(name)}" for name in names)
+    summaries = "\n".join(
+        [f"{name}: {registry.summary(name)}" for name in names]
+        + [f"{prefix}:NAME: {family.summary}" for prefix, family in registry.families().items()]
+    )
+    cases = [_case({"const": name}, component_options(registry, name), definitions) for name in names]
+    for prefix, family in registry.families().items():
+        # Listed where their package is installed: names complete, options are checked.
+        members = family.members(registry.kind, prefix) if family.is_installed() else []
+        names = [*names, *members]
+        if family.alike and members:
+            case = _case(_behind(prefix), component_options(registry, members[0]), definitions)
+            case["then"]["properties"]["name"] = {"description": family.summary}  # of one: it stands for all
+            cases.append(case)
+        else:
+            cases += [
+                _case({"const": name}, component_options(registry, name), definitions) for name in members
+            ]
     return {
         "type": "object",
         "description": f"The {registry.kind} and its options.\n{summaries}",
         # Any text is a name, since plugins bring more, but editors complete those that are known.
         "properties": {"name": {"description": summaries, "anyOf": [{"enum": names}, {"type": "string"}]}},
         "allOf": cases,
+    }
+
+
+def _case(name: Schema, options: Options, definitions: dict[str, Schema]) -> Schema:
+    """The options that a section has whose name fits."""
+    return {
+        "if": {"properties": {"name": name}, "required": ["name"]},
+        "then": _options(options, definitions),
     }
 
 

@@ -43,7 +43,7 @@ def rule(annotation: Any) -> str:
     ('a whole number or null', "one of 'paper', 'facenet'")
     """
     if (registry := registry_of(annotation)) is not None:
-        return f"a section with a name ({listed(registry.names())})"
+        return f"a section with a name ({listed(registry.spellings())})"
     if is_record(annotation):
         return f"a section of {', '.join(field.name for field in record_fields(annotation))}"
     if get_origin(annotation) is Annotated:

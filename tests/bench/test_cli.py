@@ -71,6 +71,21 @@ def test_check_says_valid_and_explains_every_value(bench_command: Bench) -> None
     assert origins["batch.size"] == "tiny.yaml:6"
 
 
+def test_list_takes_a_pattern(bench_command: Bench) -> None:
+    ended = bench_command("list", "losses", "*face")
+    assert [line.split()[0] for line in ended.out.splitlines()] == [
+        "adaface",
+        "arcface",
+        "cosface",
+        "sphereface",
+    ]
+
+
+def test_list_says_what_is_not_there(bench_command: Bench) -> None:
+    ended = bench_command("list", "losses", "*fake")
+    assert (ended.code, ended.err) == (2, "no losses like '*fake'; 'bench list losses' shows all\n")
+
+
 def test_check_lists_all_problems_at_once(bench_command: Bench) -> None:
     Path("wrong.yaml").write_text("extends: tiny.yaml\nlos: 1\nseed: -1\n")
     ended = bench_command("check", "wrong.yaml")
