@@ -23,6 +23,7 @@ from losses.memory import CrossBatchMemory
 from losses.mining import MINERS
 from losses.multi_similarity import MultiSimilarity
 from losses.norm_softmax import NormSoftmax
+from losses.pml import PmlLoss
 from losses.registry import Choice
 from losses.softmax import Softmax
 from losses.sources import Source, source
@@ -49,6 +50,7 @@ __all__ = [
     "LossOutput",
     "MultiSimilarity",
     "NormSoftmax",
+    "PmlLoss",
     "Softmax",
     "Source",
     "SphereFace",
