@@ -12,6 +12,7 @@ from bench.cli.check import check, schema
 from bench.cli.data import data
 from bench.cli.listing import list_
 from bench.cli.run import run
+from bench.cli.speed import speed
 from bench.cli.track import track
 from bench.errors import BenchError, Killed
 
@@ -29,7 +30,7 @@ def bench() -> None:
     """
 
 
-for _command in (run, check, schema, list_, data, track):
+for _command in (run, check, schema, list_, data, track, speed):
     bench.add_command(_command)
 
 
