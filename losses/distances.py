@@ -60,7 +60,9 @@ def squared_distances(anchors: Tensor, references: Tensor) -> Tensor:
 
     The error is a few roundings of the squared norms (1e-6 for unit rows in float32); never negative.
     """
-    squares = anchors.square().sum(1).unsqueeze(1) + references.square().sum(1)
+    lengths = anchors.square().sum(1)
+    others = lengths if references is anchors else references.square().sum(1)
+    squares = lengths.unsqueeze(1) + others
     return squares.addmm_(anchors, references.T, alpha=-2.0).clamp_min_(0.0)
 
 
@@ -98,12 +100,10 @@ class _GapSum(Function):
             d_ap, d_an = d_ap.sqrt_(), d_an.sqrt_()
         difference = d_ap - d_an
         value, slopes = gaps.penalty(difference)
-        pull, push = (
-            (2.0 * slopes, 2.0 * slopes)
-            if gaps.squared
-            # equal rows have no such derivative; 0 is one of the subgradients
-            else (torch.where(d > 0.0, slopes / d, 0.0) for d in (d_ap, d_an))
-        )
+        if gaps.squared:
+            pull = push = 2.0 * slopes
+        else:  # equal rows have no such derivative; 0 is one of the subgradients
+            pull, push = (torch.where(d > 0.0, slopes / d, 0.0) for d in (d_ap, d_an))
         ctx.save_for_backward(anchor, positive, negative, to_positive, to_negative, pull, push)
         ctx.sizes = len(anchors), len(references)
         ctx.mark_non_differentiable(difference)
