@@ -65,7 +65,7 @@ def _table(title: str, rows: Sequence[Row], runs: dict[str, Provenance]) -> str:
         if has_memory:
             line.append(_memory(row, peers))
         lines.append(line)
-        notes |= {f"{name}, {row.row}: {why}": None for name, why in row.left_out.items()}
+        notes |= {f"{name} is left out where {why}": None for name, why in row.left_out.items()}
         if row.details:
             notes[f"{row.row}: {', '.join(f'{name} {value:.3g}' for name, value in row.details.items())}"] = (
                 None

@@ -23,7 +23,7 @@ from .conftest import Race, Seconds
 
 def test_sums(race: Race) -> None:
     race("Sums", "a million", ours=lambda: Seconds(0.002), peers={"other": lambda: Seconds(0.01)},
-         limit=("nothing", lambda: Seconds(0.001)), left_out={"slow": "takes a year"}, per=2,
+         limit=("nothing", lambda: Seconds(0.001)), left_out={"slow": "it takes a year"}, per=2,
          details=lambda: {"parts": 3.0})
 
 
@@ -84,7 +84,7 @@ def test_races_are_recorded_and_those_that_fail_are_named(toys: Path, tmp_path: 
     assert (sums.table, sums.row, sums.left_out, sums.details) == (
         "Sums",
         "a million",
-        {"slow": "takes a year"},
+        {"slow": "it takes a year"},
         {"parts": 3.0},
     )
     assert [(it.name, it.role, it.median_s) for it in sums.contestants] == [
@@ -119,7 +119,7 @@ def test_a_pattern_that_matches_nothing_says_how_to_list_them(toys: Path, tmp_pa
 
 
 def test_the_page_has_ratios_round_by_round_limits_memory_and_origin(tmp_path: Path) -> None:
-    row = a_row("a million", 0.002, 0.01, left_out={"slow": "takes a year"}, details={"parts": 3.0})
+    row = a_row("a million", 0.002, 0.01, left_out={"slow": "it takes a year"}, details={"parts": 3.0})
     Results().with_rows([row], "run", RUN).write(tmp_path / "speed" / "toy.json")
     (tmp_path / "speed" / "notes.md").write_text("## A note\n")
     write_page(tmp_path / "speed", tmp_path / "SPEED.md")
@@ -132,7 +132,7 @@ def test_the_page_has_ratios_round_by_round_limits_memory_and_origin(tmp_path: P
         | --- | --- | --- | --- | --- | --- |
         | a million | 2 ms | 10 ms (**5x**, 5 to 20) | left out | reading: 500 us (0.25) | 10 / 2,000 |
 
-        - slow, a million: takes a year
+        - slow is left out where it takes a year
         - a million: parts 3
 
         """)

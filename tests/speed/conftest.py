@@ -60,7 +60,7 @@ class Race(Protocol):
             peers: name -> other code that does the same work.
             limit: name and work of what the machine cannot avoid; no code of ours is slower on purpose.
             same: asserts that ours and a peer's results agree; the limit's is not looked at.
-            left_out: name -> why it cannot run at this size.
+            left_out: name -> why it cannot run at this size; the page says "is left out where" before it.
             per: times are divided by this: pieces of work in one call.
             details: further figures of the row, asked for after the last round.
             large: takes seconds or gigabytes, so that an ordinary test run leaves it out.
