@@ -10,10 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from losses.distances import Gaps, accumulator, gap_sum, with_gradient
-from losses.mining import Band, Comparison, Triplets
-
-_BLOCK = 65_536  # entries of a distance matrix that stay in a CPU's cache with what is made of them
-
+from losses.mining import BLOCK, Band, Comparison, Triplets
 
 _SEARCHED = 2**20  # entries whose places among the positives are held at once, 12 bytes each
 _MANY_POSITIVES = 128  # from here on searching them beats comparing with one after another
@@ -182,7 +179,7 @@ def _count_by_comparison(
     ones = negatives.new_ones(negatives.shape[1])
     # In blocks of rows: 1.6 ms instead of 10 for B = 512, K = 8 on one core, against (B, K, R) at once. Sums
     # go through a view made once: `by_negative[here] += active` would copy the block onto itself each time.
-    rows = len(negatives) if negatives.is_cuda else max(1, _BLOCK // negatives.shape[1])
+    rows = len(negatives) if negatives.is_cuda else max(1, BLOCK // negatives.shape[1])
     for start in range(0, len(negatives), rows):
         here = slice(start, start + rows)
         block, sums, counts = negatives[here], by_negative[here], by_place[:, here]

@@ -143,7 +143,7 @@ def test_searching_and_comparing_count_the_same_triplets(
 ) -> None:
     """Whole numbers, so exactly; distances rounded so that many are equal, and several blocks of rows."""
     monkeypatch.setattr(triplet_sum, "_SEARCHED", 300)
-    monkeypatch.setattr(triplet_sum, "_BLOCK", 300)
+    monkeypatch.setattr(triplet_sum, "BLOCK", 300)
     generator = torch.Generator().manual_seed(0)
     positives = (torch.rand(40, 7, generator=generator) * 20).round() / 20
     positives[torch.rand(40, 7, generator=generator) < 0.3] = -math.inf
