@@ -139,7 +139,6 @@ def _load(path: Path, required: tuple[str, ...], optional: tuple[str, ...] = ())
             if missing:
                 raise UserError(
                     f"{path}: must hold the arrays {wanted}, but holds {', '.join(archive) or 'none'}"
-                    f"{did_you_mean(missing[0], archive)}"
                 )
             return {name: archive[name] for name in (*required, *optional) if name in archive}
     except FileNotFoundError:

@@ -306,7 +306,7 @@ def test_a_tracked_evaluation_is_a_run_of_mlflow_each_time(
     for _ in range(2):
         assert bench_command(*call).code == 0
     client = MlflowClient(f"sqlite:///{Path.cwd() / 'mlflow.db'}")
-    (experiment,) = [one for one in client.search_experiments() if one.name == "faceloss-bench"]
+    (experiment,) = [one for one in client.search_experiments() if one.name == "faceloss-bench-evaluations"]
     found = client.search_runs([experiment.experiment_id])
     assert [one.info.status for one in found] == ["FINISHED", "FINISHED"]
     newest = found[0]
@@ -317,4 +317,4 @@ def test_a_tracked_evaluation_is_a_run_of_mlflow_each_time(
     assert {"record.json", "pairs.npz", "thresholds.json", "figures"} <= artifacts
     # nothing is left to deliver
     folder = RunFolder(Path("runs/evaluations") / f"{trained_run.name}-pairs")
-    assert deliver(folder, TrackingSettings()).num_points == 0
+    assert deliver(folder, TrackingSettings(experiment="faceloss-bench-evaluations")).num_points == 0
