@@ -117,10 +117,9 @@ def export(trained: Trained, out: Path, *, kind: Format) -> Exported:
 
 
 def _size_px(trained: Trained) -> int:
-    size = trained.config.data.options.get("size_px")
-    if not isinstance(size, int):
+    if trained.size_px is None:
         raise UserError(f"{trained.source}: its data set has no size_px, so nothing tells the size of images")
-    return size
+    return trained.size_px
 
 
 def _metadata(trained: Trained, size_px: int) -> str:

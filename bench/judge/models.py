@@ -113,12 +113,11 @@ def model_of_run(source: Path, device: torch.device) -> Model:
     config = trained.config
     # checkpoints are called step-00000312.pt in every run
     name = source.name if source.is_dir() else f"{config.name}-{source.stem}"
-    size = config.data.options.get("size_px")
     return Model(
         name or source.resolve().name,
         trained.backbone,
         trained.preprocess,
-        size if isinstance(size, int) else None,
+        trained.size_px,
         device,
         config.train.precision,
         config,
