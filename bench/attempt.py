@@ -201,6 +201,7 @@ class Attempt:
                     "tested": self._config.evaluate.weights,
                     "metrics_bytes": durable,
                     "data_checksum": self._data.checksum,
+                    "size_px": self._data.size_px,
                     "clock": self._clock.state_dict(),
                 }
             )

@@ -50,8 +50,10 @@ def build(
     if config.train.batch_norm_momentum is not None:
         _set_batch_norm_momentum(backbone, config.backbone.name, config.train.batch_norm_momentum)
     loss = _checked(LOSSES, "loss", config.loss, engine)
-    origin = warm_start(config, backbone, loss) if starts else None
+    # before a warm start: float64 weights would be rounded on their way in
     dtype = weights_dtype(config.train.precision)
+    backbone, loss = backbone.to(dtype), loss.to(dtype)
+    origin = warm_start(config, backbone, loss) if starts else None
     loss = loss.to(device, dtype)
     backbone = backbone.to(device, dtype).to(memory_format=torch.channels_last)
     groups = parameter_groups((backbone, loss), decay_norms=config.optimizer.options.get("decay_norms", True))

@@ -13,8 +13,7 @@ from bench.build import preprocess
 from bench.config import RunConfig, parse_config
 from bench.data import Preprocess
 from bench.embed import weights_dtype
-from bench.results import RunFolder, read_thresholds
-from bench.weights import read_weights
+from bench.weights import Weights, read_weights
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,6 +26,7 @@ class Trained:
         backbone: the weights that figures are about (the average, where one was kept), on the device.
         preprocess: of its images.
         step: optimiser steps it was trained for.
+        size_px: height and width of the images of its data; None: nothing tells.
     """
 
     source: Path
@@ -34,19 +34,7 @@ class Trained:
     backbone: nn.Module
     preprocess: Preprocess
     step: int
-
-    @property
-    def size_px(self) -> int | None:
-        """Height and width of its images; None where the run's data alone tells (a pack), and is not here.
-
-        Raises:
-            UserError: the run's thresholds.json, which tells it then, is damaged.
-        """
-        size = self.config.data.options.get("size_px")
-        if isinstance(size, int):
-            return size
-        thresholds = RunFolder(self.source).thresholds
-        return read_thresholds(thresholds).preprocessing.size_px if thresholds.is_file() else None
+    size_px: int | None
 
 
 def load_trained(source: Path, device: torch.device) -> Trained:
@@ -62,7 +50,14 @@ def load_trained(source: Path, device: torch.device) -> Trained:
     weights = read_weights(source, device)
     config = parse_config(weights.config, str(source))
     backbone = BACKBONES.build(config.backbone.name, {}, architecture(config.backbone.options))
-    backbone.load_state_dict(weights.backbone)
+    # first the type: weights of a float64 run would be rounded on their way in
     backbone = backbone.to(device, weights_dtype(config.train.precision))
+    backbone.load_state_dict(weights.backbone)
     backbone = backbone.to(memory_format=torch.channels_last).eval()
-    return Trained(source, config, backbone, preprocess(config), weights.step)
+    return Trained(source, config, backbone, preprocess(config), weights.step, _size_px(weights, config))
+
+
+def _size_px(weights: Weights, config: RunConfig) -> int | None:
+    """What the data said; a packed set may know its size without being told."""
+    size = weights.size_px or config.data.options.get("size_px")
+    return size if isinstance(size, int) else None

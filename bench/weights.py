@@ -29,6 +29,7 @@ class Weights:
         images: images that they were trained on, in the runs that they came from too.
         backbone: state of the backbone: the average of the weights, where one was kept.
         loss: state of the loss.
+        size_px: height and width of the images of its data; None where the checkpoint does not say.
     """
 
     source: Path
@@ -37,6 +38,7 @@ class Weights:
     images: int
     backbone: State
     loss: State
+    size_px: int | None = None
 
     def checksum(self, *, backbone_only: bool) -> str:
         """Hex sha256 of names, types, shapes and values; the same in every file and on every device."""
@@ -77,6 +79,7 @@ def read_weights(source: Path, device: torch.device) -> Weights:
         learner["images"] + (learner["warm_start"] or {"images": 0})["images"],
         learner["ema"] or learner["backbone"],
         learner["loss"],
+        state.get("size_px"),
     )
 
 

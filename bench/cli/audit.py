@@ -92,15 +92,19 @@ def _model(trained: Path, distance: float) -> Model:
 
     device = choose_device("auto")
     loaded = load_trained(trained, device)
-    size_px = loaded.config.data.options.get("size_px")
-    if not isinstance(size_px, int):
+    if loaded.size_px is None:
         raise UserError(f"{trained}: its configuration does not say the size of its images (data.size_px)")
     return Model(
         trained.name,
         lambda images: embed(
-            loaded.backbone, images, device=device, batch_size=len(images), preprocess=loaded.preprocess
+            loaded.backbone,
+            images,
+            device=device,
+            batch_size=len(images),
+            preprocess=loaded.preprocess,
+            precision=loaded.config.train.precision,
         ),
-        size_px,
+        loaded.size_px,
         distance,
     )
 

@@ -32,6 +32,7 @@ class PairList:
         same: (P,) bool, True for genuine pairs.
         fold: (P,) int64.
         identities: (P, 2) the person of either side; None where nothing tells.
+        num_skipped: pairs of the official list that are not here because an image is missing.
     """
 
     name: str
@@ -41,6 +42,7 @@ class PairList:
     same: NDArray[np.bool_]
     fold: NDArray[np.int64]
     identities: NDArray[Any] | None
+    num_skipped: int = 0
 
     def __len__(self) -> int:
         return len(self.same)
@@ -52,7 +54,14 @@ def from_protocol(protocol: PairProtocol) -> PairList:
     names = faces.names or tuple(str(index) for index in range(len(faces)))
     identities = np.stack([faces.labels[protocol.left], faces.labels[protocol.right]], axis=1)
     return PairList(
-        protocol.name, names, protocol.left, protocol.right, protocol.same, protocol.fold, identities
+        protocol.name,
+        names,
+        protocol.left,
+        protocol.right,
+        protocol.same,
+        protocol.fold,
+        identities,
+        protocol.num_skipped,
     )
 
 

@@ -55,6 +55,16 @@ def test_a_checkpoint_file_stands_for_itself_wherever_it_lies(workspace: Path) -
     assert not np.allclose(rows, before)
 
 
+def test_float64_weights_are_not_rounded_on_their_way_in(workspace: Path) -> None:
+    config = load_config("tiny.yaml", ["train.precision=float64", "train.max_steps=2"])
+    run(config, track=False)
+    (folder,) = Path("runs").iterdir()
+    newest = sorted((folder / "checkpoints").glob("step-*.pt"))[-1]
+    saved = torch.load(newest, weights_only=True)["learner"]["backbone"]
+    loaded = load_trained(folder, CPU).backbone.state_dict()
+    assert all(torch.equal(loaded[name], value) for name, value in saved.items())
+
+
 def test_what_holds_no_model_says_so(workspace: Path) -> None:
     with pytest.raises(UserError, match=r"^nowhere: no such run folder or checkpoint$"):
         load_trained(Path("nowhere"), CPU)

@@ -257,7 +257,7 @@ def test_the_commands_say_what_they_made(source: Path, bench_command: Bench) -> 
 
 @pytest.mark.usefixtures("workspace")
 def test_a_run_trains_from_a_pack_and_records_what_was_skipped(source: Path, bench_command: Bench) -> None:
-    bench_command("data", "pack", str(source), "pack", "--format", "parquet")
+    bench_command("data", "pack", str(source), "pack", "--format", "pixels", "--size", "32")
     lines = ["2\t1"]
     for one, other in ((0, 1), (2, 3)):
         lines += [f"Person_{one:02d}\t1\t2", f"Person_{one:02d}\t1\tPerson_{other:02d}\t3"]
@@ -267,7 +267,6 @@ def test_a_run_trains_from_a_pack_and_records_what_was_skipped(source: Path, ben
         "data:\n"
         "  name: packed\n"
         "  root: pack\n"
-        "  size_px: 32\n"
         "  validation: {identities: 0.5, pairs: 3}\n"
         "  protocol: {root: pack, pairs: pairs.txt, missing: skip}\n"
         "tracking: {enabled: false}\n"
@@ -279,3 +278,15 @@ def test_a_run_trains_from_a_pack_and_records_what_was_skipped(source: Path, ben
     values = json.loads(record.read_text())
     assert values["protocols"]["lfw"]["num_skipped"] == 1
     assert values["data_name"] == "packed"
+
+    # nothing but the pack says how large its images are, and a model is of use without it
+    run = str(record.parent)
+    judged = bench_command("eval", "--run", run, "--intervals", "wilson", "--out", "judged")
+    assert judged.code == 0, judged.err
+    again = json.loads(Path("judged/evaluation.json").read_text())
+    assert (again["num_skipped"], again["accuracy"]) == (1, values["protocols"]["lfw"]["metrics"]["accuracy"])
+    photos = [str(path) for path in sorted(source.glob("Person_00/*"))[:2]]
+    verified = bench_command("verify", run, *photos, "--far", "1e-1", "--no-align")
+    assert verified.code == 0, verified.err
+    exported = bench_command("export", run, "--out", "model.pt2")
+    assert exported.code == 0, exported.err
