@@ -229,7 +229,12 @@ def _step(learner: Learner, recipe: Recipe, outside: Outside) -> None:
         # a miner that draws draws alike everywhere
         torch.manual_seed(torch_seed(config.seed, Draw.LOSS, learner.step))
         loss.set_progress(learner.step / length.epoch_steps)
-        output = loss(embeddings, labels)
+        try:
+            output = loss(embeddings, labels)
+        except (
+            ValueError
+        ) as error:  # what it cannot use; a batch of equal people for a loss that wants several
+            raise TrainingError(f"step {learner.step + 1}: loss: {config.loss.name}: {error}") from error
         rate = recipe.schedule(learner.step)
         if not torch.isfinite(output.total):
             raise TrainingError(_not_finite(output, learner.step + 1, rate))

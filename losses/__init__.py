@@ -23,6 +23,7 @@ from losses.memory import CrossBatchMemory
 from losses.mining import MINERS
 from losses.multi_similarity import MultiSimilarity
 from losses.norm_softmax import NormSoftmax
+from losses.pml import PmlLoss
 from losses.prelogits_norm import PrelogitsNorm
 from losses.registry import Choice
 from losses.softmax import Softmax
@@ -50,6 +51,7 @@ __all__ = [
     "LossOutput",
     "MultiSimilarity",
     "NormSoftmax",
+    "PmlLoss",
     "PrelogitsNorm",
     "Softmax",
     "Source",

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import difflib
 import importlib.util
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
 T = TypeVar("T")
@@ -31,6 +31,7 @@ class Family(Generic[T]):
         factory: name -> its factory, whose signature is the schema of its options as for every other
             component; called once a name, and only for one of `names`.
         alike: all take the same options, so that a schema needs to hold them only once.
+        refused: name -> why, for names that the package has and that cannot be used here.
     """
 
     summary: str
@@ -39,6 +40,7 @@ class Family(Generic[T]):
     names: Callable[[], Sequence[str]]
     factory: Callable[[str], Callable[..., T]]
     alike: bool = False
+    refused: Mapping[str, str] = field(default_factory=dict)
 
     def is_installed(self) -> bool:
         """Whether the package is there; it is not imported to find out."""
@@ -65,9 +67,11 @@ class Family(Generic[T]):
 
         Raises:
             MissingPackageError: as `members`.
-            UnknownNameError: with the nearest name.
+            UnknownNameError: with the nearest name, or why it is refused.
         """
         members = self.members(kind, prefix)
+        if name in self.refused:
+            raise UnknownNameError(f"{kind} '{prefix}:{name}' cannot be used: {self.refused[name]}")
         if f"{prefix}:{name}" not in members:
             raise UnknownNameError(f"unknown {kind} '{prefix}:{name}'{_nearest(prefix, name, members)}")
         return self.factory(name)

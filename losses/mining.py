@@ -16,6 +16,10 @@ from torch import Tensor
 
 from losses.registry import Registry
 
+BLOCK = 65_536  # entries of a distance matrix that stay in a CPU's cache with what is made of them
+_AWAY = 8.0  # farther than any two points of a sphere of radius 1, squared or not
+_MANY_LIMITS = 32  # from here on sorting the negatives beats comparing them with one limit after another
+
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
@@ -210,10 +214,35 @@ def given(comparison: Comparison) -> Triplets:
 
 def _next_farther(comparison: Comparison, limits: Tensor) -> tuple[Tensor, Tensor]:
     """For each limit (B, L) the closest negative beyond it: distances, inf if there is none, and columns."""
-    distances, order = comparison.negative_distances(math.inf).sort(1)
+    negatives = comparison.negative_distances(math.inf)
+    if limits.shape[1] > _MANY_LIMITS:
+        return _next_by_sorting(negatives, limits)
+    return _next_by_comparison(negatives, limits)
+
+
+def _next_by_sorting(negatives: Tensor, limits: Tensor) -> tuple[Tensor, Tensor]:
+    distances, order = negatives.sort(1)
     # the anchor itself is last, at inf: beyond every limit but that of a filler
     place = torch.searchsorted(distances, limits, right=True).clamp_max_(distances.shape[1] - 1)
     return distances.gather(1, place), order.gather(1, place)
+
+
+def _next_by_comparison(negatives: Tensor, limits: Tensor) -> tuple[Tensor, Tensor]:
+    """One limit of every anchor at a time is compared with all references, in blocks of rows."""
+    num_limits = limits.shape[1]
+    found = negatives.new_empty(num_limits, len(negatives))
+    columns = torch.empty_like(found, dtype=torch.long)
+    rows = len(negatives) if negatives.is_cuda else max(1, BLOCK // negatives.shape[1])
+    for start in range(0, len(negatives), rows):
+        here = slice(start, start + rows)
+        block = negatives[here]
+        too_close, beyond = torch.empty_like(block), torch.empty_like(block)
+        for place, limit in enumerate(limits[here].unsqueeze(2).unbind(1)):
+            # Arithmetic, for it is half as slow as a choice by a mask of truth values.
+            torch.le(block, limit, out=too_close)
+            torch.add(block, too_close, alpha=_AWAY, out=beyond)
+            torch.min(beyond, 1, out=(found[place, here], columns[place, here]))
+    return found.masked_fill_(found >= _AWAY, math.inf).T, columns.T
 
 
 def _random_below(counts: Tensor) -> Tensor:

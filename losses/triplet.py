@@ -115,8 +115,8 @@ class Triplet(Loss):
             mined = self.miner(comparison)
         terms = sum_triplets(mined, comparison, anchors, references, soft=self.soft)
         count = terms.active if self.counts_active else terms.mined
-        # Zero times the embeddings: with nothing mined there is still a graph, and nan is never hidden.
-        total = (terms.value / count.clamp_min(1)).to(anchors.dtype) + 0.0 * anchors.sum()
+        # Zero times the embeddings: nan among those that are in no triplet is not hidden.
+        total = (terms.value / count.clamp_min(1)).to(anchors.dtype) + 0.0 * anchors.detach().sum()
         parts = {"triplet": total.detach()}
         if not self.monitoring:
             return LossOutput(total, parts)

@@ -20,6 +20,7 @@ from bench.cli.launch import launched_rank
 from bench.cli.listing import list_
 from bench.cli.report import report
 from bench.cli.run import run
+from bench.cli.speed import speed
 from bench.cli.study import study
 from bench.cli.track import track
 from bench.cli.verify import verify
@@ -44,7 +45,7 @@ def bench() -> None:
 
 for _command in (
     run, compare, report, study, worker, evaluate, verify, export,
-    check, schema, list_, data, align, track, doctor, completion,
+    check, schema, list_, data, align, track, speed, doctor, completion,
 ):  # fmt: skip
     bench.add_command(_command)
 

@@ -34,7 +34,7 @@ _PATH = click.Path(path_type=Path)
     "--pairs",
     multiple=True,
     metavar="[NAME=]FILE",
-    help="Pairs in LFW's form, or CSV (left,right,same[,fold]); repeatable.",
+    help="Pairs in LFW's form, CSV (left,right,same[,fold]), or insightface's .bin; repeatable.",
 )
 @click.option("--images", type=_PATH, help="Folder or tar with the images that --pairs names.")
 @click.option("--data", metavar="CONFIG", help="Test pairs of this configuration's data set.")
@@ -70,7 +70,9 @@ _PATH = click.Path(path_type=Path)
 @click.option(
     "--out", type=_PATH, help="Folder of what is written [default: runs/evaluations/NAME-PROTOCOLS]."
 )
-@click.option("--track", is_flag=True, help="Tell MLflow.")
+@click.option(
+    "--track", is_flag=True, help="Make an MLflow run of it, in the experiment faceloss-bench-evaluations."
+)
 def evaluate(
     device: str,
     threads: int | None,
@@ -115,7 +117,7 @@ def evaluate(
             curves=curves,
         )
         if track:
-            from bench.judge.track import track_evaluation
+            from bench.judge.track import EXPERIMENT, track_evaluation
             from bench.tracking import TrackingSettings
 
             track_evaluation(
@@ -125,7 +127,7 @@ def evaluate(
                 num_parameters=evaluated.num_parameters,
                 wall_s=time.perf_counter() - began,
                 device=place,
-                settings=TrackingSettings(),
+                settings=TrackingSettings(experiment=EXPERIMENT),
                 report=board.note,
             )
     to_stderr = json_out == "-"

@@ -34,6 +34,7 @@ def list_(kind: str, pattern: str, long: bool) -> None:
         _print_found(rows, kind, pattern)
         return
     from bench.config.nested import as_plain
+    from bench.config.options import unit
     from bench.config.yaml_text import yaml_inline
 
     registry = _registry(kind)
@@ -44,8 +45,8 @@ def list_(kind: str, pattern: str, long: bool) -> None:
             rows += _source_rows(registry, name)
         if long:
             rows += [
-                (f"  {option}", f"= {yaml_inline(as_plain(default))}")
-                for option, (_, default) in registry.options(name).items()
+                (f"  {option}", f"= {yaml_inline(as_plain(default))} {unit(kind_of)}".rstrip())
+                for option, (kind_of, default) in registry.options(name).items()
             ]
     if pattern == "*":
         rows += [

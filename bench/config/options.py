@@ -110,7 +110,7 @@ def _options(
             if holds_sections(annotation):
                 nested[option] = default if default is MISSING else as_plain(default)
                 continue
-            description = " ".join(part for part in (described.get(option, ""), _unit(annotation)) if part)
+            description = " ".join(part for part in (described.get(option, ""), unit(annotation)) if part)
             given: Any = ... if default is MISSING else default
             field = Field(default=given, alias=option, description=description or None)
             fields[_PREFIX + option] = (bounded(annotation), field)
@@ -162,11 +162,11 @@ def _field(entry: object) -> object:
     return Field(ge=entry.ge, gt=entry.gt, le=entry.le, lt=entry.lt) if isinstance(entry, Bounds) else entry
 
 
-def _unit(annotation: Any) -> str:
+def unit(annotation: Any) -> str:
     """`(radians)` when any part of the annotation states a unit."""
     if isinstance(annotation, Bounds):
         return f"({annotation.unit})" if annotation.unit else ""
-    return next(filter(None, map(_unit, get_args(annotation))), "")
+    return next(filter(None, map(unit, get_args(annotation))), "")
 
 
 def _class_name(title: str) -> str:

@@ -131,16 +131,15 @@ def read_distances(path: Path, *, name: str, num_folds: int | None = None) -> Di
 
 def _load(path: Path, required: tuple[str, ...], optional: tuple[str, ...] = ()) -> dict[str, NDArray[Any]]:
     wanted = " and ".join(required)
+    if path.is_file() and not zipfile.is_zipfile(path):
+        raise UserError(f"{path}: is not a readable .npz file; it should hold {wanted}")
     try:
         # plain arrays only: a stranger's file cannot run code
         with np.load(path, allow_pickle=False) as archive:
-            if isinstance(archive, np.ndarray):
-                raise UserError(f"{path}: is a single array; it should be an .npz file with {wanted}")
             missing = [name for name in required if name not in archive]
             if missing:
                 raise UserError(
                     f"{path}: must hold the arrays {wanted}, but holds {', '.join(archive) or 'none'}"
-                    f"{did_you_mean(missing[0], archive)}"
                 )
             return {name: archive[name] for name in (*required, *optional) if name in archive}
     except FileNotFoundError:

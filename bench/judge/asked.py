@@ -89,7 +89,7 @@ class Asked:
             raise UserError(f"--backbone goes with --weights; --{source} needs none")
         if source in ("run", "checkpoint"):
             self._refuse(("size", "crop", "standardize"), f"--{source} knows what its images must be")
-        if bool(self.pairs) != (self.images is not None):
+        if any(path.suffix != ".bin" for path in self.pair_files().values()) != (self.images is not None):
             raise UserError("--pairs and --images go together: a list of pairs, and the images that it names")
         if source in ("weights", "onnx") and not (self.pairs or self.data):
             raise UserError(f"--{source} needs --pairs FILE with --images, or --data CONFIG: what to ask it")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 
@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from bench.config import RunConfig, load_config
 from bench.data import DATASETS, PairProtocol, Preprocess, cache_folder
 from bench.data import Images as FaceImages
+from bench.data.protocols import ProtocolOptions, open_protocol
 from bench.device import usable_cpus
 from bench.embed import Flip
 from bench.errors import UserError
@@ -21,7 +22,7 @@ from bench.judge.asked import Asked, file_name
 from bench.judge.folder import NO_IMAGES, Judged
 from bench.judge.images import Images
 from bench.judge.judgement import Settings, judge_distances, judge_embeddings
-from bench.judge.models import Model, model_of_onnx, model_of_run, model_of_weights
+from bench.judge.models import Model, known_size, model_of_onnx, model_of_run, model_of_weights
 from bench.judge.pair_lists import PairList, from_protocol, read_pair_list
 from bench.results import Preprocessing
 
@@ -112,10 +113,10 @@ def _of_model(asked: Asked, model: Model, stage: Stage) -> Evaluated:
         name: Images(asked.images, pairs.images) for name, pairs in lists.items() if asked.images is not None
     }
     config = load_config(asked.data) if asked.data is not None else None
-    if config is None and not lists:
+    if config is None and not asked.pairs:
         config = model.config
     judged = []
-    for protocol in _tests(config):
+    for protocol in (*_bins(asked, model), *_tests(config)):
         if protocol.name in lists:
             raise UserError(f"--pairs: the data set has a protocol {protocol.name!r}, too; use NAME=FILE")
         pairs, faces = from_protocol(protocol), protocol.faces.images
@@ -146,7 +147,16 @@ def _pair_lists(asked: Asked) -> Mapping[str, PairList]:
     return {
         name: read_pair_list(path, name=name, num_folds=asked.folds)
         for name, path in asked.pair_files().items()
+        if path.suffix != ".bin" or not asked.has_images
     }
+
+
+def _bins(asked: Asked, model: Model) -> Iterator[PairProtocol]:
+    """Insightface's .bin files, which hold images and pairs; read without executing what they pickle."""
+    for name, path in asked.pair_files().items():
+        if path.suffix == ".bin":
+            size_px = known_size(model)
+            yield open_protocol(cache_folder(), ProtocolOptions(str(path), name), size_px, "--pairs")
 
 
 def _tests(config: RunConfig | None) -> tuple[PairProtocol, ...]:

@@ -96,10 +96,19 @@ class Model:
         Raises:
             UserError: no size is known; an image cannot be read.
         """
-        if self.size_px is None:
-            raise UserError(f"{self.name}: nothing tells what size of images it takes; give --size PX")
-        batches = images.batches(names, size_px=self.size_px, batch_size=batch_size, threads=threads)
+        batches = images.batches(names, size_px=known_size(self), batch_size=batch_size, threads=threads)
         return np.concatenate([self.embed(pixels, flip=flip, batch_size=batch_size) for pixels in batches])
+
+
+def known_size(model: Model) -> int:
+    """Height and width that images must be brought to.
+
+    Raises:
+        UserError: nothing tells.
+    """
+    if model.size_px is None:
+        raise UserError(f"{model.name}: nothing tells what size of images it takes; give --size PX")
+    return model.size_px
 
 
 def model_of_run(source: Path, device: torch.device) -> Model:

@@ -131,8 +131,7 @@ def read_csv(path: Path, *, required: tuple[str, ...], optional: tuple[str, ...]
             missing = [column for column in required if column not in header]
             unknown = [column for column in header if column not in (*required, *optional)]
             if missing or unknown:
-                odd = missing[0] if missing else unknown[0]
-                hint = did_you_mean(odd, header if missing else (*required, *optional))
+                hint = did_you_mean(unknown[0], (*required, *optional)) if unknown else ""
                 raise UserError(
                     f"{path}:1: the header must be {columns}, but is {','.join(header) or 'empty'}{hint}"
                 )

@@ -29,6 +29,9 @@ from bench.results import (
     write_text,
 )
 
+# not among the runs: whoever compares those must not meet models that had no budget
+EXPERIMENT = "faceloss-bench-evaluations"
+
 
 def track_evaluation(
     folder: RunFolder,
@@ -58,7 +61,8 @@ def track_evaluation(
         TrackingRefused: the store refuses.
     """
     settings = tracking.prepare(settings, report=report)
-    config = dict(asked)
+    # `bench track sync` reads from there where a folder belongs
+    config = {**asked, "tracking": {"experiment": settings.experiment_name}}
     text = yaml.safe_dump(config, sort_keys=False)
     name, config_hash = folder.path.name, hashlib.sha256(text.encode()).hexdigest()
     folder.tracking.unlink(missing_ok=True)  # each evaluation is a run of its own

@@ -9,7 +9,17 @@ from pathlib import Path
 
 from bench.results.record import Code
 
-_PACKAGES = ("torch", "torchvision", "facenet-pytorch", "timm", "numpy", "mlflow", "optuna", "pydantic")
+_PACKAGES = (
+    "torch",
+    "torchvision",
+    "facenet-pytorch",
+    "timm",
+    "pytorch-metric-learning",
+    "numpy",
+    "mlflow",
+    "optuna",
+    "pydantic",
+)
 
 
 def package_versions() -> dict[str, str]:

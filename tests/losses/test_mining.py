@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from losses import MINERS
+from losses import MINERS, mining
 from losses.distances import squared_distances
 from losses.mining import Band, Comparison, Triplets, compare
 from losses.triplet import Mining
@@ -181,3 +181,21 @@ def test_random_choices_follow_the_global_generator(name: str) -> None:
         assert isinstance(mined, Triplets)
         negatives.append(mined.negative)
     assert torch.equal(negatives[0], negatives[1]) and not torch.equal(negatives[1], negatives[2])
+
+
+def test_sorting_and_comparing_find_the_same_next_negative(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(mining, "BLOCK", 200)  # several blocks of rows
+    generator = torch.Generator().manual_seed(0)
+    negatives = torch.rand(40, 50, generator=generator)
+    negatives[torch.rand(40, 50, generator=generator) < 0.2] = math.inf
+    limits = torch.rand(40, 6, generator=generator) * 1.2
+    limits[:, 0] = negatives[:, 3]  # not beyond itself
+    limits[:, 1] = math.inf  # of a filler
+    sorted_, compared = (
+        mining._next_by_sorting(negatives, limits),
+        mining._next_by_comparison(negatives, limits),
+    )
+    assert torch.equal(sorted_[0], compared[0]) and (compared[0] > limits)[:, 2:].all()
+    is_there = compared[0] < math.inf
+    assert is_there.any() and not is_there.all()
+    assert torch.equal(sorted_[1][is_there], compared[1][is_there])

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from losses import Triplet
+from losses import Triplet, triplet_sum
 
 MININGS = ("all", "hard", "semi_hard", "semi_hard_all")
 
@@ -137,6 +137,38 @@ def test_many_triplets_do_not_lose_precision_or_overflow() -> None:
     assert total.item() == pytest.approx(expected / count, rel=1e-6)
 
 
+@pytest.mark.parametrize(("above", "below"), [(-math.inf, 0.3), (0.0, 0.3), (0.0, 0.1), (0.0, math.inf)])
+def test_searching_and_comparing_count_the_same_triplets(
+    above: float, below: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whole numbers, so exactly; distances rounded so that many are equal, and several blocks of rows."""
+    monkeypatch.setattr(triplet_sum, "_SEARCHED", 300)
+    monkeypatch.setattr(triplet_sum, "BLOCK", 300)
+    generator = torch.Generator().manual_seed(0)
+    positives = (torch.rand(40, 7, generator=generator) * 20).round() / 20
+    positives[torch.rand(40, 7, generator=generator) < 0.3] = -math.inf
+    negatives = (torch.rand(40, 50, generator=generator) * 20).round() / 20
+    negatives[torch.rand(40, 50, generator=generator) < 0.2] = math.inf
+    ways = (triplet_sum._count_by_search, triplet_sum._count_by_comparison)
+    searched, compared = (way(positives, negatives, above=above, below=below) for way in ways)
+    assert torch.equal(searched[0], compared[0]) and torch.equal(searched[1], compared[1])
+    assert searched[0].any()
+
+
+@pytest.mark.parametrize("mining", ["all", "semi_hard_all"])
+def test_identities_of_many_images_equal_loops(mining: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """25 images each, searched among the sorted positives."""
+    monkeypatch.setattr(triplet_sum, "_MANY_POSITIVES", 24)
+    embeddings, labels = faces(2, 25)
+    ours, theirs = embeddings.clone().requires_grad_(), embeddings.clone().requires_grad_()
+    total = Triplet(alpha=0.3, mining=mining)(ours, labels).total  # type: ignore[arg-type]
+    expected, _, _ = loops(theirs, labels, mining, 0.3, True, "active")
+    torch.testing.assert_close(total, expected)
+    torch.testing.assert_close(
+        torch.autograd.grad(total, ours), torch.autograd.grad(expected, theirs), rtol=1e-6, atol=1e-9
+    )
+
+
 @pytest.mark.parametrize("mining", MININGS)
 def test_far_identities_leave_nothing_active(mining: str) -> None:
     embeddings = torch.eye(4).repeat_interleave(3, 0).requires_grad_()
@@ -227,3 +259,12 @@ def test_given_triplets_are_facenets_triplet_loss() -> None:
     torch.testing.assert_close(output.total, expected)
     torch.testing.assert_close(rows.grad, again.grad)
     assert output.monitors["active_share"].item() == pytest.approx(int((gaps > 0).sum()) / 6)
+
+
+def test_an_embedding_of_length_zero_gets_no_gradient() -> None:
+    embeddings = torch.randn(6, 4)
+    embeddings[2] = 0.0
+    embeddings.requires_grad_()
+    Triplet(mining="hard", alpha=2.0)(embeddings, torch.arange(6) // 2).total.backward()
+    assert embeddings.grad is not None
+    assert not embeddings.grad[2].any() and embeddings.grad[3].any() and embeddings.grad.isfinite().all()

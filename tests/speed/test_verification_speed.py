@@ -1,9 +1,4 @@
-"""Time of the verification protocol beside facenet's semantics written plainly, in one run.
-
-    pytest tests/speed/test_verification_speed.py --benchmark-enable --benchmark-group-by=group
-
-Each group does the same work; only ratios within it mean anything. No test asserts a time.
-"""
+"""Verification: the protocol beside facenet's semantics written plainly. Asserts no time."""
 
 from __future__ import annotations
 
@@ -11,6 +6,8 @@ import numpy as np
 import pytest
 
 from bench.verification import auc, bootstrap_intervals, fold_distances, normalize, pair_distances, verify
+
+from .conftest import Race
 
 NUM_FOLDS = 10
 
@@ -80,58 +77,86 @@ def _ours(left, right, same, fold) -> tuple[float, float, float]:
     return metrics["accuracy"], metrics["val_at_far_1e-3"], metrics["far"]
 
 
-@pytest.mark.benchmark(group="6,000 pairs x 512")
-def test_plain_facenet_on_lfws_size(benchmark) -> None:
+TABLE = "Verification: the 10-fold protocol"
+Figures = tuple[float, float, float]
+
+
+def _equal(mine: Figures, other: Figures) -> None:
+    assert mine == other
+
+
+def test_protocol_on_embeddings_of_lfws_size(race: Race) -> None:
     embeddings = _embeddings(6000)
-    figures = benchmark.pedantic(_plain_facenet, embeddings, rounds=3, iterations=1)
-    assert figures == _ours(*embeddings)
+    assert 0.9 < _ours(*embeddings)[0] < 1
+    race(
+        TABLE,
+        "6,000 pairs x 512, accuracy and VAL at FAR",
+        ours=lambda: _ours(*embeddings),
+        peers={"facenet's steps": lambda: _plain_facenet(*embeddings)},
+        limit=("reading them once", lambda: float(embeddings[0].sum() + embeddings[1].sum())),
+        same=_equal,
+    )
 
 
-@pytest.mark.benchmark(group="6,000 pairs x 512")
-def test_verify_on_lfws_size(benchmark) -> None:
-    accuracy, _, _ = benchmark(_ours, *_embeddings(6000))
-    assert 0.9 < accuracy < 1
+def test_protocol_on_embeddings_of_ten_lfws(race: Race) -> None:
+    embeddings = _embeddings(60_000)
+    race(
+        TABLE,
+        "60,000 pairs x 512, accuracy and VAL at FAR",
+        ours=lambda: _ours(*embeddings),
+        limit=("reading them once", lambda: float(embeddings[0].sum() + embeddings[1].sum())),
+        left_out={"facenet's steps": "a call takes 20 s, ten times the row above"},
+        large=True,
+    )
 
 
-@pytest.mark.benchmark(group="6,000 pairs x 512")
-def test_verify_with_subtracted_means_on_lfws_size(benchmark) -> None:
+def test_protocol_with_subtracted_means(race: Race) -> None:
     left, right, same, fold = _embeddings(6000)
-    figures = benchmark(lambda: verify(fold_distances(left, right, fold, metric="angle"), same, fold))
-    assert 0.9 < figures.metrics["accuracy"] < 1
+    race(
+        TABLE,
+        "6,000 pairs x 512, angle, means subtracted fold by fold",
+        ours=lambda: verify(fold_distances(left, right, fold, metric="angle"), same, fold),
+        limit=("reading them once", lambda: float(left.sum() + right.sum())),
+    )
 
 
-@pytest.mark.benchmark(group="6,000 distances")
-def test_verify_given_lfws_distances(benchmark) -> None:
-    assert 0.9 < benchmark(verify, *_distances(6000)).metrics["accuracy"] < 1
+@pytest.mark.parametrize("num_pairs", [6000, 600_000, 10_000_000])
+def test_protocol_on_distances(race: Race, num_pairs: int) -> None:
+    distances, same, fold = _distances(num_pairs)
+    assert 0.9 < verify(distances, same, fold).metrics["accuracy"] < 1
+    race(
+        TABLE,
+        f"{num_pairs:,} distances",
+        ours=lambda: verify(distances, same, fold),
+        limit=("sorting them", lambda: np.sort(distances)),
+        large=num_pairs > 600_000,
+    )
 
 
-@pytest.mark.benchmark(group="600,000 distances")
-def test_verify_given_600_000_distances(benchmark) -> None:
-    assert 0.9 < benchmark(verify, *_distances(600_000)).metrics["accuracy"] < 1
-
-
-@pytest.mark.benchmark(group="AUC of 600,000 distances")
-def test_auc_of_600_000_distances(benchmark) -> None:
-    distances, same, _ = _distances(600_000)
-    assert 0.9 < benchmark(auc, distances, same) < 1
-
-
-@pytest.mark.benchmark(group="AUC of 600,000 distances")
-def test_scikit_learns_auc_of_600_000_distances(benchmark) -> None:
+def test_auc(race: Race) -> None:
     from sklearn.metrics import roc_auc_score
 
     distances, same, _ = _distances(600_000)
-    assert benchmark(roc_auc_score, same, -distances) == pytest.approx(auc(distances, same), abs=1e-12)
+
+    def equal(mine: float, other: float) -> None:
+        assert mine == pytest.approx(other, abs=1e-12)
+
+    race(
+        "Verification: area under the curve",
+        "600,000 distances",
+        ours=lambda: auc(distances, same),
+        peers={"scikit-learn": lambda: roc_auc_score(same, -distances)},
+        limit=("sorting them", lambda: np.sort(distances)),
+        same=equal,
+    )
 
 
-@pytest.mark.benchmark(group="10,000,000 distances")
-def test_verify_given_ten_million_distances(benchmark) -> None:
-    pairs = _distances(10_000_000)
-    assert 0.9 < benchmark.pedantic(verify, pairs, rounds=3, iterations=1).metrics["accuracy"] < 1
-
-
-@pytest.mark.benchmark(group="100 bootstrap replicates of 6,000 pairs")
-def test_bootstrap_of_lfws_size(benchmark) -> None:
-    pairs = _distances(6000)
-    intervals = benchmark.pedantic(bootstrap_intervals, pairs, {"replicates": 100}, rounds=3, iterations=1)
-    assert intervals["accuracy"].low < intervals["accuracy"].high
+def test_bootstrap(race: Race) -> None:
+    distances, same, fold = _distances(6000)
+    race(
+        "Verification: intervals",
+        "100 bootstrap replicates of 6,000 pairs",
+        ours=lambda: bootstrap_intervals(distances, same, fold, replicates=100),
+        limit=("the protocol 100 times", lambda: [verify(distances, same, fold) for _ in range(100)]),
+        large=True,
+    )

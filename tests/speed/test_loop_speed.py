@@ -1,0 +1,90 @@
+"""What the training loop costs beside forward, loss, backward and step alone. Asserts no time."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+
+import pytest
+import torch
+
+from .conftest import Race, Seconds
+
+FIRST, LAST = 10, 40  # steps between which time is taken: the first ones warm up
+CONFIG = """\
+data: {{name: rendered, identities: 16, images_per_identity: 16, size_px: 64, test_pairs: 4,
+       validation_pairs: 3}}
+backbone: {{name: small}}
+loss: {{name: {loss}}}
+batch: {batch}
+optimizer: {{name: adamw, learning_rate: 1e-3}}
+schedule: {{name: cosine}}
+augment: {{shift_px: 2}}
+train: {{epochs: 1000, max_steps: {last}, log_every: {first}}}
+evaluate: {{every_epochs: 1000}}
+runtime: {{device: cpu, checkpoint_every_s: 3, runs: {folder}/runs}}
+tracking: {{uri: "sqlite:///{folder}/mlflow.db"}}
+"""
+BATCHES = {
+    "softmax": "{name: random, size: 96}",
+    "triplet": "{name: pk, people: 12, images: 8}",
+}
+
+
+@pytest.mark.parametrize("loss", list(BATCHES))
+def test_loop(race: Race, loss: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`bench.run` with tracking, monitors, augmentation and checkpoints, and a bare loop on ready tensors."""
+    from bench import load_config, run
+    from bench.build import augmentation, build, preprocess
+    from bench.data import DATASETS, cache_folder
+
+    monkeypatch.setenv("BENCH_CACHE", str(tmp_path / "cache"))
+    file = tmp_path / "loop.yaml"
+    file.write_text(CONFIG.format(loss=loss, batch=BATCHES[loss], folder=tmp_path, first=FIRST, last=LAST))
+    config = load_config(file, [f"runtime.threads={torch.get_num_threads()}"])
+    data = DATASETS.build(config.data.name, {"cache": cache_folder()}, config.data.options)
+    parts: dict[str, float] = {}
+
+    def whole() -> Seconds:
+        record = run(config, again=True)
+        (metrics,) = (tmp_path / "runs").glob("*/metrics.jsonl")
+        lines = [json.loads(line) for line in metrics.read_text().splitlines()]
+        times = {line["step"]: line["time_ms"] for line in lines if "train/loss" in line["metrics"]}
+        parts.update(
+            {f"{name} (ms a step)": 1e3 * took / LAST for name, took in record.timing.parts_s.items()}
+        )
+        return Seconds((times[LAST] - times[FIRST]) / 1e3)
+
+    learner, _, _ = build(config, data, torch.device("cpu"))
+    learner.loss.monitoring = False
+    augment, pixels = augmentation(config), preprocess(config)
+    ready = []
+    for number in range(8):
+        batch = learner.source.next(lambda indices: torch.zeros(len(indices), 1))
+        images = augment(torch.from_numpy(data.train.images[batch.indices]), number, len(batch.indices))
+        labels = torch.from_numpy(data.train.labels[batch.indices])
+        ready.append((pixels(images).contiguous(memory_format=torch.channels_last), labels))
+
+    def bare() -> Seconds:
+        learner.backbone.train()
+        start = time.perf_counter()
+        for step in range(LAST):
+            if step == FIRST:
+                start = time.perf_counter()
+            images, labels = ready[step % len(ready)]
+            total = learner.loss(learner.backbone(images), labels).total
+            learner.optimizer.zero_grad(set_to_none=True)
+            total.backward()
+            learner.optimizer.step()
+        return Seconds(time.perf_counter() - start)
+
+    race(
+        "The loop: one step of `bench run` beside a bare loop",
+        f"{loss}, batch 96, small backbone at 64 px",
+        ours=whole,
+        limit=("forward, loss, backward, step", bare),
+        per=LAST - FIRST,
+        details=lambda: parts,
+        large=True,
+    )
