@@ -118,7 +118,7 @@ def export(trained: Trained, out: Path, *, kind: Format) -> Exported:
 
 def _size_px(trained: Trained) -> int:
     if trained.size_px is None:
-        raise UserError(f"{trained.source}: its data set has no size_px, so nothing tells the size of images")
+        raise UserError(f"{trained.source}: nothing tells the size of its images; name the folder of its run")
     return trained.size_px
 
 

@@ -175,6 +175,15 @@ class ProtocolSection:
                     for metric, reason in figures.reasons.items()
                 ]
                 notes += [f"{warning}." for warning in figures.warnings.values()]
+                if figures.num_skipped:
+                    notes.append(
+                        f"{figures.num_skipped:,} official pairs are left out, an image of each is missing: "
+                        "these are not the figures of the whole protocol."
+                    )
+                notes += [f"{run.record.data_name}: {note}." for note in run.record.data_notes]
+                audit = run.record.data_audit
+                if audit is not None and not audit.is_clean:
+                    notes.append(f"{audit.train} beside {audit.test}: {audit.verdict}.")
         refused: dict[str, list[str]] = {}
         for one in self.contests:
             if one.refused:

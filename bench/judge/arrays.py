@@ -11,8 +11,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from bench.data.asked import without_suffix
 from bench.errors import UserError, did_you_mean
-from bench.judge.pair_lists import DEFAULT_FOLDS, PairList, cut_folds, from_zero, strip_suffix
+from bench.judge.pair_lists import DEFAULT_FOLDS, PairList, cut_folds, from_zero
 from bench.verification import normalize
 
 
@@ -68,10 +69,10 @@ def read_embeddings(path: Path, *, normalized: bool) -> EmbeddingFile:
         )
     rows: dict[str, int] = {}
     for row, name in enumerate(names.tolist()):
-        if rows.setdefault(strip_suffix(name), row) != row:
+        if rows.setdefault(without_suffix(name), row) != row:
             raise UserError(
-                f"{path}: the name {strip_suffix(name)!r} stands twice, in rows "
-                f"{rows[strip_suffix(name)]} and {row}"
+                f"{path}: the name {without_suffix(name)!r} stands twice, in rows "
+                f"{rows[without_suffix(name)]} and {row}"
             )
     if embeddings.dtype == np.float16:
         embeddings = embeddings.astype(np.float32)

@@ -13,9 +13,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from bench.data.asked import without_suffix
 from bench.errors import UserError, did_you_mean
 from bench.images import UnreadableImageError, decode_image
-from bench.judge.pair_lists import IMAGE_SUFFIXES, strip_suffix
+from bench.images.files import is_image
 
 Pixels = NDArray[np.uint8]
 
@@ -79,7 +80,7 @@ class Images:
         found: dict[str, str] = {}
         people: dict[str, None] = {}
         for file in files:
-            whole = strip_suffix(file)
+            whole = without_suffix(file)
             short = "/".join(whole.split("/")[-2:])
             people.setdefault(short)
             for key in {whole, short} & names:
@@ -97,7 +98,7 @@ class Images:
         try:
             with tarfile.open(self._root) as archive:
                 members = {member.name: member for member in archive if member.isfile()}
-                images = (name for name in members if _is_image(name))
+                images = (name for name in members if is_image(name))
                 found = self._find(wanted, images)
                 kept: dict[str, Path | bytes] = {}
                 # in the order of the archive: a compressed one would be unpacked from its start each time
@@ -112,9 +113,5 @@ class Images:
 
 def _files(root: Path) -> Iterator[str]:
     for path in sorted(root.rglob("*")):
-        if _is_image(path.name) and path.is_file():
+        if is_image(path.name) and path.is_file():
             yield path.relative_to(root).as_posix()
-
-
-def _is_image(name: str) -> bool:
-    return name.lower().endswith(IMAGE_SUFFIXES)

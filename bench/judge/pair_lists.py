@@ -11,10 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.data import PairProtocol
+from bench.data.asked import without_suffix
 from bench.data.pairs import image_name, read_pairs
 from bench.errors import UserError, did_you_mean
 
-IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".ppm", ".pgm", ".tif", ".tiff")
 DEFAULT_FOLDS = 10
 
 TRUE, FALSE = ("1", "true"), ("0", "false")
@@ -117,16 +117,6 @@ def from_zero(fold: NDArray[np.integer]) -> NDArray[np.int64]:
     return numbers - 1 if numbers.min() == 1 else numbers
 
 
-def strip_suffix(name: str) -> str:
-    """The name of an image without its file suffix.
-
-    >>> strip_suffix("Abel_Pacheco/Abel_Pacheco_0001.jpg"), strip_suffix("J.Lo/J.Lo_0001")
-    ('Abel_Pacheco/Abel_Pacheco_0001', 'J.Lo/J.Lo_0001')
-    """
-    stem, dot, suffix = name.rpartition(".")
-    return stem if dot and f".{suffix.lower()}" in IMAGE_SUFFIXES else name
-
-
 def read_csv(path: Path, *, required: tuple[str, ...], optional: tuple[str, ...]) -> list[dict[str, str]]:
     """Rows of a CSV file by column; the line of row i is i + 2 where no cell spans lines.
 
@@ -164,7 +154,7 @@ def _from_csv(path: Path, name: str, num_folds: int | None) -> PairList:
     index: dict[str, int] = {}
     sides, same, folds, people = [], [], [], []
     for line, row in enumerate(rows, start=2):
-        left, right = (strip_suffix(row[side]) for side in ("left", "right"))
+        left, right = (without_suffix(row[side]) for side in ("left", "right"))
         if left == right:
             raise UserError(f"{path}:{line}: a pair needs two images, but both are {left}")
         answer = row["same"].lower()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import combinations, product
@@ -10,14 +9,16 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps
+from PIL import Image
 from pydantic import JsonValue
 
+from bench.data.align.picture import UnreadableError, read_picture
 from bench.data.align.square import crop_face
 from bench.errors import UserError, did_you_mean
 from bench.images import UnreadableImageError, decode_image
+from bench.images.files import SUFFIXES, is_image
 from bench.judge.models import Model
-from bench.judge.pair_lists import FALSE, IMAGE_SUFFIXES, TRUE, read_csv
+from bench.judge.pair_lists import FALSE, TRUE, read_csv
 from bench.results import Threshold, Thresholds
 from bench.verification import far_key, normalize, pair_distances
 
@@ -165,13 +166,12 @@ def face_pixels(photo: Path, size_px: int, *, align: bool) -> NDArray[np.uint8]:
         if not align:
             return decode_image(content, size_px)
         decode_image(content, size_px)  # refuses what is no photo, in the data sets' words
-        with Image.open(io.BytesIO(content)) as image:
-            face = crop_face(ImageOps.exif_transpose(image).convert("RGB"), name=str(photo))
+        face = crop_face(read_picture(content), name=str(photo))
     except FileNotFoundError:
         raise UserError(f"{photo}: does not exist; it should be an image") from None
     except IsADirectoryError:
         raise UserError(f"{photo}: is a folder; it should be an image") from None
-    except UnreadableImageError as error:
+    except (UnreadableImageError, UnreadableError) as error:
         raise UserError(f"{photo}: {error}") from None
     kernel = Image.Resampling.LANCZOS if size_px < face.width else Image.Resampling.BICUBIC
     resized = face.resize((size_px, size_px), kernel)
@@ -211,9 +211,9 @@ def _photos(path: Path) -> list[Path]:
         raise UserError(f"{path}: does not exist; it should be an image or a folder of images")
     if path.is_file():
         return [path]
-    photos = sorted(file for file in path.rglob("*") if file.suffix.lower() in IMAGE_SUFFIXES)
+    photos = sorted(file for file in path.rglob("*") if is_image(file.name))
     if not photos:
-        raise UserError(f"{path}: holds no image ({', '.join(IMAGE_SUFFIXES)})")
+        raise UserError(f"{path}: holds no image ({', '.join(sorted(SUFFIXES))})")
     return photos
 
 

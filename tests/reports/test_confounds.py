@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from bench.results import RunFolder, WarmStart
 from reports.confounds import find_confounds, listed
 from reports.groups import make_groups
 from reports.records import read_runs
@@ -26,7 +27,7 @@ def test_a_component_of_another_name_is_one_sentence_with_its_options(make: Make
     make("softmax")
     runs = make("triplet", config=config_of("triplet", batch={"name": "pk", "people": 32, "images": 4}))
     assert sentences(runs) == [
-        "Batches, a process: random (size 128) for center and softmax; pk (people 32, images 4) for triplet."
+        "Batches: random (size 128) for center and softmax; pk (people 32, images 4) for triplet."
     ]
 
 
@@ -46,6 +47,27 @@ def test_every_setting_is_found_known_by_a_better_name_or_not(make: Make) -> Non
         "Commit of the code: c0c0c0c0c0c0 for softmax; d1d1d1d1d1d1 for triplet.",
         "Augmentation: new_option: not recorded for softmax; [1, 2] for triplet.",
         "Warm start: from: not recorded for softmax; runs/softmax for triplet.",
+    ]
+
+
+def test_images_of_the_run_that_the_weights_come_from_are_named(make: Make) -> None:
+    make("softmax")
+    runs = make("triplet")
+    (folder,) = (RunFolder(path) for path in runs.glob("triplet-*"))
+    record = folder.record()
+    assert record is not None
+    start = WarmStart(
+        source="runs/softmax",
+        name="softmax",
+        config_hash="ab" * 32,
+        step=300,
+        images=38_400,
+        sha256="cd" * 32,
+        backbone_only=True,
+    )
+    folder.write_record(record.model_copy(update={"init": start}))
+    assert sentences(runs) == [
+        "Images that the weights at the start had been trained on: 0 for softmax; 38,400 for triplet."
     ]
 
 

@@ -12,6 +12,7 @@ import pytest
 from markdown_it import MarkdownIt
 
 from bench.errors import UserError
+from bench.results import DataAudit, RunFolder
 from reports.markdown import escape
 from reports.published import read_published
 from reports.records import read_runs
@@ -55,6 +56,33 @@ def test_the_same_runs_give_the_same_bytes_wherever_they_lie(three: Path, out: P
     assert len(first) > 20
     for name, path in first.items():
         assert (tmp_path / "second" / name).read_bytes() == path.read_bytes(), name
+
+
+def test_what_a_record_knows_of_its_data_is_said(make: Make, tmp_path: Path) -> None:
+    runs = make("softmax")
+    (path,) = runs.iterdir()
+    folder = RunFolder(path)
+    record = folder.record()
+    assert record is not None
+    audit = DataAudit(
+        train="casia",
+        test="lfw",
+        train_images=9,
+        train_identities=3,
+        test_images=4,
+        test_identities=2,
+        shared_identities=1,
+        near_duplicates=0,
+        is_clean=False,
+        verdict="1 shared identity",
+    )
+    figures = record.protocols["rendered"].model_copy(update={"num_skipped": 1200})
+    changes = {"data_notes": ("2 of 9 images cannot be read and are left out",), "data_audit": audit}
+    folder.write_record(record.model_copy(update={**changes, "protocols": {"rendered": figures}}))
+    text = written(runs, tmp_path / "out")
+    assert "1,200 official pairs are left out, an image of each is missing: these are not the figures" in text
+    assert "rendered: 2 of 9 images cannot be read and are left out." in text
+    assert "casia beside lfw: 1 shared identity." in text
 
 
 def test_every_picture_that_is_named_is_there_as_svg_and_png(out: Path) -> None:
