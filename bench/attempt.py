@@ -61,7 +61,7 @@ class Attempt:
         progress: hears how it goes.
         interrupts: tells of signals.
         world: processes that train with this one, the first; the others `follow`.
-        test: also evaluate the test protocols, once trained.
+        test: also find thresholds and evaluate the test protocols, once trained.
     """
 
     def __init__(
@@ -78,7 +78,7 @@ class Attempt:
     ) -> None:
         self._world = world
         self._others_wait = True
-        self._test_protocols = data.tests if test else ()
+        self._is_tested = test
         self._config = config
         self._data = data
         self._folder = folder
@@ -149,8 +149,10 @@ class Attempt:
         try:
             self._train(learner, schedule, length)
             tested_step = self._choose_weights(learner)
-            thresholds = self._find_thresholds(learner) if self._test_protocols else None
-            evaluations = [self._test(learner, protocol) for protocol in self._test_protocols]
+            # without test pairs, too: who trains on photos of their own verifies at these
+            thresholds = self._find_thresholds(learner) if self._is_tested else None
+            tests = self._data.tests if self._is_tested else ()
+            evaluations = [self._test(learner, protocol) for protocol in tests]
             with self._interrupts.held():
                 if thresholds is not None:
                     thresholds.write(self._folder.thresholds)

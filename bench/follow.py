@@ -123,9 +123,8 @@ def follow(
         if config.evaluate.weights == "best":
             chosen = world.tell()  # the first process has the checkpoint
             learner.evaluated.load_state_dict(_opened(chosen.learner, device))
-        tests = data.tests if test else ()
         # as `Attempt.finish` does: validation for the thresholds, then the tests
-        for protocol in (data.validation, *tests) if tests else ():
+        for protocol in (data.validation, *data.tests) if test else ():
             assess(protocol)
         order = world.tell()
     if isinstance(order, Stop):

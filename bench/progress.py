@@ -43,7 +43,10 @@ class Counting(Protocol):
     """Receives how far a long job over many files has come."""
 
     def count(self, done: int, total: int, per_s: float, news: str) -> None:
-        """`done` of `total` files are done, `per_s` a second; `news` is a few words on how it goes."""
+        """`done` of `total` files are done, `per_s` a second; `news` is a few words on how it goes.
+
+        `per_s` is 0 until it is known.
+        """
         ...
 
 

@@ -33,7 +33,7 @@ def _shard(context: click.Context, parameter: click.Parameter, value: str) -> tu
     return number, count
 
 
-@click.command()
+@click.command(short_help="Find and cut out the faces of a folder or tar archive.")
 @click.argument("source", metavar="SRC", type=click.Path(path_type=Path))
 @click.argument("folder", metavar="DST", type=click.Path(path_type=Path))
 @click.option(

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 _SHOWN = 10
 
 
-@click.command()
+@click.command(short_help="Say whether TRAIN and TEST share people or pictures.")
 @click.argument("train", metavar="TRAIN", type=click.Path(path_type=Path))
 @click.argument("test", metavar="TEST", type=click.Path(path_type=Path))
 @click.option(

@@ -10,7 +10,7 @@ from bench.cli.arguments import split_arguments
 from bench.cli.completion import complete_arguments
 
 
-@click.command()
+@click.command(short_help="Check configurations without running them.")
 @click.argument(
     "arguments",
     nargs=-1,

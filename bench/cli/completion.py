@@ -19,7 +19,10 @@ _HOW = {
 }
 
 
-@click.command(epilog="  ".join(f"{shell}: {how}." for shell, how in _HOW.items()))
+@click.command(
+    short_help="Print the script that completes commands in a shell.",
+    epilog="  ".join(f"{shell}: {how}." for shell, how in _HOW.items()),
+)
 @click.argument("shell", type=click.Choice(sorted(_HOW)))
 @click.pass_context
 def completion(context: click.Context, shell: str) -> None:

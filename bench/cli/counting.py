@@ -36,7 +36,7 @@ def open_counting(title: str, unit: str) -> Iterator[Counting]:
 
         class Bar:
             def count(self, done: int, total: int, per_s: float, news: str) -> None:
-                text = f"{per_s:,.0f} {unit}/s  {news}"
+                text = f"{per_s:,.0f} {unit}/s  {news}" if per_s else news
                 bars.update(task, completed=done, total=total, news=text)
 
         yield Bar()
@@ -53,9 +53,8 @@ class _Lines:
         if now - self._said_at < _LINE_EVERY_S:
             return
         self._said_at = now
-        minutes, seconds = divmod(round((total - done) / per_s), 60)
-        click.echo(
-            f"{self._title}: {done:,}/{total:,} {self._unit}, {per_s:,.0f} {self._unit}/s, "
-            f"{news + ', ' if news else ''}{minutes}:{seconds:02d} left",
-            err=True,
-        )
+        parts = [f"{self._title}: {done:,}/{total:,} {self._unit}", news]
+        if per_s:
+            minutes, seconds = divmod(round((total - done) / per_s), 60)
+            parts = [parts[0], f"{per_s:,.0f} {self._unit}/s", news, f"{minutes}:{seconds:02d} left"]
+        click.echo(", ".join(part for part in parts if part), err=True)

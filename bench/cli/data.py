@@ -22,7 +22,7 @@ def data() -> None:
 data.add_command(audit)
 
 
-@data.command()
+@data.command(short_help="Write a contact sheet of the training faces of CONFIG.")
 @click.argument(
     "arguments", nargs=-1, required=True, metavar="CONFIG [key=value ...]", shell_complete=complete_arguments
 )
@@ -51,10 +51,10 @@ def preview(arguments: tuple[str, ...], out: Path | None, people: int, images: i
         faces = DATASETS.build(config.data.name, {"cache": cache_folder()}, config.data.options).train
     path = out or Path(config.runtime.runs) / f"preview-{config.data.name}.png"
     save_contact_sheet(path, first_faces(faces, rows=people, columns=images))
-    click.echo(f"{path}: {min(people, faces.num_identities)} people, {images} pictures of each")
+    click.echo(f"{path}: {min(people, faces.num_identities)} people, up to {images} pictures of each")
 
 
-@data.command()
+@data.command(short_help="Pack SOURCE for training into the new folder TARGET.")
 @click.argument("source", type=click.Path(path_type=Path))
 @click.argument("target", type=click.Path(path_type=Path))
 @click.option(
@@ -90,7 +90,7 @@ def pack(source: Path, target: Path, size: int, form: Literal["pixels", "parquet
         click.echo(f"  all {len(manifest.unreadable):,} are listed in {target / 'meta.json'}")
 
 
-@data.command()
+@data.command(short_help="Download LFW's images and pairs.")
 @click.argument("name", type=click.Choice(["lfw"]))
 @click.option(
     "--to",
@@ -115,7 +115,7 @@ def fetch(name: str, folder: Path | None, funneled: bool) -> None:
     click.echo(f"in a configuration: data: {{..., protocol: {{name: lfw, root: {tar}}}}}")
 
 
-@data.command("list")
+@data.command("list", short_help="List the field's data sets: size, terms, source.")
 def list_() -> None:
     """Say of the field's data sets how large they are, on what terms, whom to ask, what prepares them."""
     from bench.data.known import KNOWN_SETS
@@ -126,7 +126,7 @@ def list_() -> None:
             click.echo(f"  {field:<8} {getattr(known, field)}")
 
 
-@data.command()
+@data.command(short_help="Read a pack to its last byte; name what is corrupt.")
 @click.argument("target", type=click.Path(path_type=Path))
 def verify(target: Path) -> None:
     """Read the pack TARGET to its last byte, and name what does not match its checksums."""

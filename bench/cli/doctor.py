@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 
-@click.command()
+@click.command(short_help="Look at what a run needs of this machine.")
 @click.option(
     "--runs", type=click.Path(path_type=Path), default=Path("runs"), help="Folder of the run folders."
 )

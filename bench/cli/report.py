@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 DEFAULT_OUT = Path("runs/report")
 
 
-@click.command()
+@click.command(short_help="Compare finished runs: tables, tests, figures.")
 @click.argument("more", nargs=-1, metavar="")
 @click.option("--dir", "folders", multiple=True, type=click.Path(path_type=Path), metavar="FOLDER",
               help="Run folders, folders of them, or folders of records [default: runs].")  # fmt: skip

@@ -30,7 +30,7 @@ class _StudyGroup(click.Group):
         formatter.write_usage(context.command_path, "best NAME [OPTIONS]")
 
 
-@click.group(cls=_StudyGroup)
+@click.group(cls=_StudyGroup, short_help="Search settings by validation figures, with Optuna.")
 def study() -> None:
     """Search settings: many runs, whose values Optuna proposes by their validation figures.
 
@@ -164,7 +164,7 @@ def _run_one(
     return ended
 
 
-@study.command("best")
+@study.command("best", short_help="Print the winner as a configuration.")
 @click.argument("name")
 @click.option("--storage", metavar="URL", help="Where the study is, if not in runs/studies/.")
 @click.option("--runs", default="runs", show_default=True, help="Folder of the run folders.")

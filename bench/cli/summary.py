@@ -157,6 +157,12 @@ def _notes(records: Sequence[RunRecord]) -> list[str]:
                 f"{record.name} s{record.seed}: tested at step {record.best.step}, the best by "
                 f"{record.best.metric} ({record.best.value:.4g})"
             )
+        if not record.protocols:
+            accuracy = (record.validation or {}).get("validation/accuracy", math.nan)
+            notes.append(
+                f"{record.name} s{record.seed}: no test pairs (data.protocol); validation accuracy "
+                f"{_percent(accuracy)}, thresholds from the validation pairs in thresholds.json"
+            )
         for protocol, figures in record.protocols.items():
             for metric, reason in figures.reasons.items():
                 notes.append(f"{record.name} s{record.seed}: {protocol}/{metric}: {reason}")

@@ -16,7 +16,7 @@ def track() -> None:
     """Deliver run folders to MLflow."""
 
 
-@track.command()
+@track.command(short_help="Deliver to MLflow what waits below RUNS.")
 @click.argument("runs", type=click.Path(path_type=Path), default=Path("runs"))
 @click.option("--uri", help="MLflow server or database [default: each run's own].")
 @click.option("--experiment", help="MLflow experiment [default: each run's own].")

@@ -9,7 +9,7 @@ import click
 from bench.cli.arguments import workers_option
 
 
-@click.command()
+@click.command(short_help="Work on a study from another machine too.")
 @click.argument("study")
 @click.option("--storage", metavar="URL", required=True, help="The PostgreSQL that the study is in.")
 @workers_option("Trials at a time: one a GPU; without a GPU the CPUs are divided.")

@@ -345,7 +345,9 @@ def _not_a_component(at: DataPath, registry: Registry[Any], value: Plain) -> str
 
 
 def _missing_component(at: DataPath, registry: Registry[Any]) -> str:
-    parent = ", or 'extends: base/rendered.yaml'" if len(at) == 1 else ""
+    # base/rendered.yaml has all sections but the loss
+    shipped = "softmax.yaml" if at == ("loss",) else "base/rendered.yaml"
+    parent = f", or 'extends: {shipped}'" if len(at) == 1 else ""
     return f"missing; add '{at[-1]}: {{name: ...}}' ({listed(registry.spellings())}){parent}"
 
 

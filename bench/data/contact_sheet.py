@@ -55,7 +55,7 @@ def save_contact_sheet(path: Path, images: NDArray[np.uint8], *, zoom: int = 1) 
 
 
 def first_faces(faces: FaceSet, *, rows: int, columns: int) -> NDArray[np.uint8]:
-    """The first images of the first people, repeated where a person has fewer.
+    """The first images of the first people; places stay white where a person has fewer.
 
     Shape:
         returns (min(rows, num_identities), columns, 3, H, W).
@@ -63,5 +63,6 @@ def first_faces(faces: FaceSet, *, rows: int, columns: int) -> NDArray[np.uint8]
     chosen = []
     for label in range(min(rows, faces.num_identities)):
         own = np.flatnonzero(faces.labels == label)
-        chosen.append(faces.images[np.resize(own, columns)])
+        shown = faces.images[np.resize(own, columns)]
+        chosen.append(np.where(np.arange(columns)[:, None, None, None] < len(own), shown, np.uint8(PAPER)))
     return np.stack(chosen)

@@ -27,9 +27,11 @@ def band(curves: Floats) -> Band:
 
     Args:
         curves: (S, N), one row a seed; shares, so that the interval stays within 0 and 1.
+
+    Two seeds have no band: Student's factor is 12.7 there, a band from 0 to 1 that hides the curves.
     """
     center = curves.mean(axis=0)
-    if len(curves) < 2:
+    if len(curves) < 3:
         return Band(center, np.full_like(center, np.nan), np.full_like(center, np.nan))
     half = t_quantile(0.975, len(curves) - 1) * curves.std(axis=0, ddof=1) / math.sqrt(len(curves))
     return Band(center, np.clip(center - half, 0, 1), np.clip(center + half, 0, 1))

@@ -19,8 +19,8 @@ from reports.records import PairDistances
 _POINTS = 160
 _SIZE = (7.2, 4.8)
 _SEEDS = (
-    "Lines are means over seeds, bands 95 % t-intervals of the mean (of one seed alone: Wilson's, of the "
-    "pairs)."
+    "Lines are means over seeds, bands 95 % t-intervals of the mean from three seeds on (of one seed alone: "
+    "Wilson's, of the pairs)."
 )
 
 

@@ -89,7 +89,9 @@ def monitors(groups: Sequence[Group], styles: Mapping[str, Style]) -> Picture | 
             for group in groups:
                 _seeds(place, group, name, styles[group.label], by_time=False)
             if name in ("train/active_share", "train/loss_to_collapse"):
-                place.set_ylim(0, 1.05)
+                # a share ends at 1; a hard-mining loss begins at several times that of collapsed embeddings
+                highest = 1.0 if name == "train/active_share" else max(1.0, place.dataLim.y1)
+                place.set_ylim(0, 1.05 * highest)
                 place.yaxis.set_major_formatter(percent_axis())
             if name == "train/loss_to_collapse":
                 place.axhline(1.0, color=GREY, linewidth=0.9, linestyle=":")

@@ -84,8 +84,19 @@ def _tile(outcome: Outcome) -> Image.Image:
     else:
         draw.rectangle((0, 0, THUMB_PX - 1, THUMB_PX - 1), outline="red")
         draw.line((0, 0, THUMB_PX - 1, THUMB_PX - 1), fill="red")
-    confidence = "" if math.isnan(outcome.confidence) else f" {outcome.confidence:.2f}"
+    confidence = f" {outcome.confidence:.2f}" if "low confidence" in outcome.reason else ""
     for line, text in enumerate((outcome.name.rpartition("/")[2], outcome.reason + confidence)):
-        shown = text.encode("ascii", "replace").decode()  # Pillow's own font knows little more
-        draw.text((0, THUMB_PX + 2 + 16 * line), " ".join(shown.split())[:22], fill="black")
+        shown = " ".join(
+            text.encode("ascii", "replace").decode().split()
+        )  # Pillow's own font knows little more
+        draw.text((0, THUMB_PX + 2 + 16 * line), _shortened(shown, draw), fill="black")
     return tile
+
+
+def _shortened(text: str, draw: ImageDraw.ImageDraw) -> str:
+    """What fits below a thumbnail; the middle is left out, since pictures of a person differ in their end."""
+    kept, shown = len(text), text
+    while kept and draw.textlength(shown) > THUMB_PX:
+        kept -= 1
+        shown = f"{text[: kept // 2]}...{text[len(text) - (kept + 1) // 2 :]}"
+    return shown

@@ -120,7 +120,7 @@ def _do(work: _Work, plan: Plan, devices: Sequence[str], progress: Counting) -> 
             began = began or time.perf_counter()  # the start of the processes says nothing about their speed
             done += 1
             noteworthy += outcome.status != "aligned"
-            per_s = done / max(time.perf_counter() - began, 1e-9)
+            per_s = (done - 1) / max(time.perf_counter() - began, 1e-9)  # the first one started the clock
             so_far = work.num_kept + done
             progress.count(so_far, max(work.total, so_far), per_s, f"{noteworthy} for the report")
             interrupts.check()

@@ -44,8 +44,8 @@ def test_unknown_suffix_and_unwritable_place_are_user_errors(tmp_path):
         save_contact_sheet(tmp_path / "file" / "sheet.png", numbered(1, 1))
 
 
-def test_first_faces_repeats_what_a_person_lacks():
+def test_first_faces_leave_white_what_a_person_lacks():
     labels = np.array([0, 1, 0, 1, 1])
     images = np.arange(5, dtype=np.uint8)[:, None, None, None] * np.ones((1, 3, 2, 2), np.uint8)
     chosen = first_faces(FaceSet(images, labels, ("A", "B")), rows=9, columns=3)
-    assert chosen[:, :, 0, 0, 0].tolist() == [[0, 2, 0], [1, 3, 4]]
+    assert chosen[:, :, 0, 0, 0].tolist() == [[0, 2, PAPER], [1, 3, 4]]
