@@ -33,8 +33,10 @@ runtime: {threads: 1, checkpoint_every_s: 0.3}
 search:
   loss.factor: {float: [1e-3, 0.3], log: true}
 objective: {metric: validation/accuracy}
-study: {trials: 6, heartbeat_s: 1}
+study: {trials: 4, heartbeat_s: 1}
 """
+
+pytestmark = pytest.mark.timeout(1500)  # a cluster, on a machine that may be busy with other things
 
 Nodes = list[dict[str, int]]
 
@@ -143,11 +145,12 @@ def trials(uri: str, name: str) -> list[Any]:
         return optuna.load_study(study_name=name, storage=place.storage).get_trials(deepcopy=False)
 
 
-def wait_until(condition: Callable[[], Any], process: subprocess.Popen[str], timeout_s: float = 150.0) -> Any:
-    deadline = time.monotonic() + timeout_s
+def wait_until(condition: Callable[[], Any], process: subprocess.Popen[str]) -> Any:
+    deadline = time.monotonic() + 400
     while not (found := condition()):
-        assert process.poll() is None, process.communicate()[0]
-        assert time.monotonic() < deadline, f"not within {timeout_s} s"
+        if process.poll() is not None or time.monotonic() > deadline:
+            process.kill()
+            raise AssertionError(f"ended, or too late:\n{process.communicate()[0]}")
         time.sleep(0.2)
     return found
 
@@ -196,25 +199,25 @@ def test_a_study_survives_the_death_of_a_node_and_ctrl_c(
     study: Path, postgres: Any, ray_cluster: Callable[[Nodes], RayCluster]
 ) -> None:
     uri = postgres.socket_uri
-    cluster = ray_cluster([{"num_cpus": 0}, {"num_cpus": 1}, {"num_cpus": 1}])
+    cluster = ray_cluster([{"num_cpus": 1}, {"num_cpus": 1}])
     command = ("study", "spread.yaml", "--launcher", "ray", "--workers", "auto", "--storage", uri)
     process = cluster.bench(*command)
     wait_until(lambda: running_with_checkpoint("spread"), process)
     process.send_signal(signal.SIGINT)
-    output, _ = process.communicate(timeout=120)
+    output, _ = process.communicate(timeout=200)
     assert process.returncode == 130, output
     assert "RUNNING" not in [trial.state.name for trial in trials(uri, "spread")]
 
     process = cluster.bench(*command)
     wait_until(lambda: len(running_with_checkpoint("spread")) == 2, process)
     cluster.order("remove 1")
-    output, _ = process.communicate(timeout=280)
+    output, _ = process.communicate(timeout=600)
     assert process.returncode == 0, output
     assert "lost: NodeDiedError: Task failed because the node it was running on is dead" in output
     assert "continuing after step" in output
-    assert "spread: 6 trials finished (0 of them pruned), 0 failed" in output
-    assert [trial.number for trial in trials(uri, "spread")] == list(range(6))
-    check_outcome(uri, "spread", 6)
+    assert "spread: 4 trials finished (0 of them pruned), 0 failed" in output
+    assert [trial.number for trial in trials(uri, "spread")] == list(range(4))
+    check_outcome(uri, "spread", 4)
     assert not Path("runs/studies/spread/ray.token").exists()
 
 
@@ -222,11 +225,11 @@ def test_trials_share_a_gpu_or_train_on_several(
     study: Path, postgres: Any, ray_cluster: Callable[[Nodes], RayCluster]
 ) -> None:
     uri = postgres.socket_uri
-    cluster = ray_cluster([{"num_cpus": 0}, {"num_cpus": 2, "num_gpus": 2}])
+    cluster = ray_cluster([{"num_cpus": 2, "num_gpus": 2}])
     command = ("study", "spread.yaml", "--launcher", "ray", "--storage", uri)
 
     process = cluster.bench(*command, "--workers", "5", "name=half", "study.gpus_per_trial=0.5")
-    output, _ = process.communicate(timeout=120)
+    output, _ = process.communicate(timeout=200)
     assert process.returncode == 2
     assert output == (
         "--workers 5: a trial takes 0.5 GPUs and 1 CPUs, so the cluster has room for 2 at a time\n"
@@ -235,7 +238,7 @@ def test_trials_share_a_gpu_or_train_on_several(
     process = cluster.bench(
         *command, "--workers", "auto", "name=two", "study.gpus_per_trial=2", "--trials", "2"
     )
-    output, _ = process.communicate(timeout=280)
+    output, _ = process.communicate(timeout=600)
     assert process.returncode == 0, output
     check_outcome(uri, "two", 2)
     for record in Path("runs/studies/two/trials").glob("*/*/record.json"):
