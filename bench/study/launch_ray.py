@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import os
 import secrets
+import signal
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -205,6 +206,7 @@ class _Crew:
         self._rows: dict[str, tuple[int, Progress]] = {}
         self._watched: set[Path] = set()
         self._said: Counts | None = None
+        self._has_said_full = False
 
     @property
     def _config(self) -> StudyConfig:
@@ -223,7 +225,7 @@ class _Crew:
             while True:
                 interrupts.check()
                 is_complete = self._look()
-                if is_complete:
+                if is_complete or self._is_late:
                     self._dismiss_idle()
                 else:
                     self._hire()
@@ -257,7 +259,7 @@ class _Crew:
 
     def _hire(self) -> None:
         """Workers where there is room; one that was lost is replaced, one that found no work is not."""
-        while len(self._crew) + self._num_done < self._wanted and not self._is_late:
+        while len(self._crew) + self._num_done < self._wanted:
             self._num_started += 1
             self._crew[self._cluster.start(self._order(self._num_started), self._share)] = self._num_started
 
@@ -351,8 +353,12 @@ class _Crew:
     def _collect(self, timeout_s: float) -> None:
         """Workers that have ended."""
         if not self._crew:
-            time.sleep(timeout_s)  # no node has room; one may come
+            if not self._has_said_full:
+                self._board.note("no node of the cluster has room for a trial; waiting for one")
+            self._has_said_full = True
+            time.sleep(timeout_s)
             return
+        self._has_said_full = False
         ended, _ = self._guarded(
             partial(self._cluster.ray.wait, list(self._crew), num_returns=1, timeout=timeout_s)
         )
@@ -390,12 +396,13 @@ class _Crew:
     def _dismiss(self) -> None:
         """Have all workers end, their trials with a checkpoint; by force those that do not."""
         ray = self._cluster.ray
-        for reference in self._crew:
-            ray.cancel(reference)
-        if self._crew:
-            _, stuck = ray.wait(list(self._crew), num_returns=len(self._crew), timeout=_CLEAN_END_S)
-            for reference in stuck:
-                ray.cancel(reference, force=True)
+        with suppress(ray.exceptions.RayError):  # the cluster is gone, and the workers with it
+            for reference in self._crew:
+                ray.cancel(reference)
+            if self._crew:
+                _, stuck = ray.wait(list(self._crew), num_returns=len(self._crew), timeout=_CLEAN_END_S)
+                for reference in stuck:
+                    ray.cancel(reference, force=True)
         self._crew.clear()
         for title in list(self._rows):
             self._drop(title)
@@ -484,6 +491,8 @@ def _work(order: _Order, news: Any) -> _Report:
 
     # a trial's process would run the main program of this one anew, which is Ray's
     vars(sys.modules["__main__"]).pop("__file__", None)
+    # ignored by whatever a script has started in its background, as it may have done with the node
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     board = _DistantBoard(order.number, news)
     node = ray.util.get_node_ip_address()
     try:

@@ -99,9 +99,10 @@ class RayCluster:
 
 
 def _environment() -> dict[str, str]:
-    # none of Ray's own reports to its makers, no colours, no proxy between nodes
+    # No reports to Ray's makers; and by itself Ray has its workers wait for whatever else the machine does.
     return os.environ | {
         "RAY_USAGE_STATS_ENABLED": "0",
+        "RAY_worker_niceness": "0",
         "PYTHONPATH": os.pathsep.join(filter(None, sys.path)),
     }
 
