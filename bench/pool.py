@@ -11,6 +11,7 @@ import math
 import multiprocessing
 import os
 import signal
+import socket
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
@@ -23,7 +24,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 
 from bench.errors import BenchError, Killed, Pruned, UserError
 from bench.interrupts import Interrupts
-from bench.progress import Progress
+from bench.progress import Progress, Quiet
 from bench.results import RunFolder, RunRecord
 from bench.tracking import close_abandoned
 
@@ -78,10 +79,12 @@ class Slot:
     Args:
         threads: of the CPU, for runs that leave their number open.
         device: for runs that leave it open; "auto" where there is no GPU.
+        processes: that train one run together, each with so many threads and, by "auto", a GPU of its own.
     """
 
     threads: int
     device: str = "auto"
+    processes: int = 1
 
     def overrides(self, config: RunConfig) -> tuple[str, ...]:
         """What this place settles of what the configuration leaves open."""
@@ -184,12 +187,21 @@ class Pool:
         """
         ours, theirs = self._context.Pipe()
         slot = self._free.pop()
+        first, *others = _ranks(slot.processes)
         process = self._context.Process(
-            target=_work, args=(job, slot, theirs, self._resume, self._again), name=job.title
+            target=_work, args=(job, slot, first, theirs, self._resume, self._again), name=job.title
         )
         process.start()
         theirs.close()  # so that the end of the process is the end of the pipe
-        self._workers[ours] = _Worker(job, slot, process, ours, progress)
+        followers = [
+            self._context.Process(
+                target=_follow, args=(job, slot, rank, self._resume, self._again), name=job.title
+            )
+            for rank in others
+        ]
+        for follower in followers:
+            follower.start()
+        self._workers[ours] = _Worker(job, slot, process, followers, ours, progress)
         assert process.pid is not None
         return process.pid
 
@@ -226,14 +238,21 @@ class Pool:
 
 
 class _Worker:
-    """One process and what it says."""
+    """One process, what it says, and those that train with it and say nothing."""
 
     def __init__(
-        self, job: Job, slot: Slot, process: ForkServerProcess, connection: Connection, progress: Progress
+        self,
+        job: Job,
+        slot: Slot,
+        process: ForkServerProcess,
+        followers: Sequence[ForkServerProcess],
+        connection: Connection,
+        progress: Progress,
     ) -> None:
         self.job = job
         self.slot = slot
         self.process = process
+        self._followers = followers
         self.connection = connection
         self.reason: str | None = None  # why it was ended from here
         self.kill_at = math.inf
@@ -264,15 +283,26 @@ class _Worker:
         with suppress(OSError):  # it has ended meanwhile
             self.connection.send(pruned)
 
+    def end_followers(self) -> str | None:
+        """The first process has ended, and these write nothing; how one had ended before, if by a signal."""
+        codes = [follower.exitcode for follower in self._followers]
+        for follower in self._followers:
+            follower.kill()
+            follower.join()
+        return next((_exit(code) for code in codes if code is not None and code < 0), None)
+
     def _outcome(self) -> Outcome:
         self.process.join()
         self.connection.close()
+        lost = self.end_followers()
         if self.process.exitcode != 0:
             close_abandoned(RunFolder(self.job.folder))
         if self.reason is not None:
             return Outcome(self.job, None, self.reason, 1)
         if self._pruned is not None:
             return Outcome(self.job, RunFolder(self.job.folder).record(), pruned=True)
+        if lost is not None and (self._error is not None or self.process.exitcode != 0):
+            return Outcome(self.job, None, f"one of its processes died ({lost})", 1, died=True)
         if self._error is not None:
             return Outcome(self.job, None, self._error[1], self._error[0])
         if self.process.exitcode != 0:
@@ -290,6 +320,18 @@ def _end(workers: list[_Worker]) -> None:
         if worker.process.is_alive():
             worker.process.kill()
             worker.process.join()
+        worker.end_followers()
+
+
+def _ranks(processes: int) -> list[dict[str, str]]:
+    """What torchrun would tell each of the processes of one run; nothing to one that is alone."""
+    if processes == 1:
+        return [{}]
+    with socket.create_server(("127.0.0.1", 0)) as server:  # free now, and the next moment theirs
+        port = server.getsockname()[1]
+    shared = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+    shared |= {"WORLD_SIZE": str(processes), "LOCAL_WORLD_SIZE": str(processes)}
+    return [{**shared, "RANK": str(rank), "LOCAL_RANK": str(rank)} for rank in range(processes)]
 
 
 def _exit(code: int | None) -> str:
@@ -298,11 +340,10 @@ def _exit(code: int | None) -> str:
     return f"exit code {code}"
 
 
-def _work(job: Job, slot: Slot, connection: Connection, resume: bool, again: bool) -> None:
+def _work(
+    job: Job, slot: Slot, rank: Mapping[str, str], connection: Connection, resume: bool, again: bool
+) -> None:
     """In the new process: do the job, say how it went."""
-    from bench.config import load_config
-    from bench.engine import run
-
     progress = _Pipe(connection)
     logger = logging.getLogger("bench")
     logger.addHandler(_PipeHandler(progress))
@@ -310,11 +351,7 @@ def _work(job: Job, slot: Slot, connection: Connection, resume: bool, again: boo
     logger.propagate = False
     os.setpgid(0, 0)  # Ctrl-C reaches the parent alone, which then asks every run to end
     try:
-        config = load_config(job.source, job.overrides)
-        config = load_config(job.source, (*job.overrides, *slot.overrides(config)))
-        if config.hash != job.config_hash:
-            raise UserError(f"{job.source}: was edited while its runs were waiting; start them again")
-        run(config, resume=resume, again=again, track=False, test=job.test, progress=progress)
+        _run(job, slot, rank, resume, again, progress)
     except BenchError as error:
         progress.error(error.exit_code, str(error))
     except Pruned:
@@ -324,6 +361,32 @@ def _work(job: Job, slot: Slot, connection: Connection, resume: bool, again: boo
     except Exception as error:
         progress.error(1, f"{type(error).__name__}: {error}")
         raise  # the traceback is for the log
+
+
+def _follow(job: Job, slot: Slot, rank: Mapping[str, str], resume: bool, again: bool) -> None:
+    """In a new process: train with the first one of the job, which says how it goes."""
+    logging.getLogger("bench").addHandler(logging.NullHandler())
+    os.setpgid(0, 0)
+    try:
+        _run(job, slot, rank, resume, again, Quiet())
+    except BenchError as error:
+        raise SystemExit(error.exit_code) from None
+    except Killed:
+        pass
+
+
+def _run(
+    job: Job, slot: Slot, rank: Mapping[str, str], resume: bool, again: bool, progress: Progress
+) -> None:
+    from bench.config import load_config
+    from bench.engine import run
+
+    os.environ.update(rank)
+    config = load_config(job.source, job.overrides)
+    config = load_config(job.source, (*job.overrides, *slot.overrides(config)))
+    if config.hash != job.config_hash:
+        raise UserError(f"{job.source}: was edited while its runs were waiting; start them again")
+    run(config, resume=resume, again=again, track=False, test=job.test, progress=progress)
 
 
 class _PipeHandler(logging.Handler):

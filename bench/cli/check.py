@@ -51,6 +51,6 @@ def schema() -> None:
     then, as the first line of a configuration:
     # yaml-language-server: $schema=bench.schema.json
     """
-    from bench.config import json_schema
+    from bench.study.schema import file_schema
 
-    click.echo(json.dumps(json_schema(), indent=2))
+    click.echo(json.dumps(file_schema(), indent=2))

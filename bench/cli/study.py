@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -12,7 +13,7 @@ from bench.cli.arguments import split_arguments, workers_option
 from bench.errors import UserError
 
 if TYPE_CHECKING:
-    from bench.study.conduct import Ended
+    from bench.study.conduct import Ended, Launch
     from bench.study.config import StudyConfig
     from bench.study.preflight import Cost
 
@@ -48,9 +49,18 @@ def study() -> None:
 @study.command("run")
 @click.argument("arguments", nargs=-1, required=True, metavar="CONFIG... [key=value ...]")
 @click.option("--trials", type=click.IntRange(min=1), help="Finished trials wanted; as study.trials=N.")
-@workers_option("Trials at a time: one a GPU; without a GPU the CPUs are divided.")
+@workers_option(
+    "Trials at a time: one a GPU; without a GPU the CPUs are divided. With --launcher ray: of the cluster."
+)
 @click.option(
     "--storage", metavar="URL", help="PostgreSQL, for several machines; else a file in runs/studies/."
+)
+@click.option(
+    "--launcher",
+    type=click.Choice(["local", "ray"]),
+    default="local",
+    show_default=True,
+    help="Where trials run: this machine, or the nodes of a Ray cluster (needs --storage).",
 )
 @click.option(
     "--timeout", type=click.FloatRange(min=0, min_open=True), metavar="SECONDS", help="Begin no trial later."
@@ -75,6 +85,7 @@ def run(
     trials: int | None,
     workers: int | Literal["auto"],
     storage: str | None,
+    launcher: Literal["local", "ray"],
     timeout: float | None,
     enqueue: tuple[str, ...],
     equal_budget: bool,
@@ -89,10 +100,11 @@ def run(
         overrides.append(f"study.trials={trials}")
     studies = [load_study(source, overrides) for source in sources]
     _refuse_equal_names(studies)
+    _refuse_launcher(launcher, storage, studies)
     costs = [preflight(config) for config in studies]
     if equal_budget:
         refuse_unequal_budgets(list(zip(studies, costs, strict=True)))
-    ended = [_run_one(config, workers, storage, timeout, enqueue) for config in studies]
+    ended = [_run_one(config, workers, storage, launcher, timeout, enqueue) for config in studies]
     if equal_budget and all(one.is_complete for one in ended):
         _compare(studies, costs, storage, seeds, workers)
 
@@ -102,6 +114,25 @@ def _refuse_equal_names(studies: Sequence[StudyConfig]) -> None:
     for name in names:
         if names.count(name) > 1:
             raise UserError(f"two of the studies are called '{name}'; a study is known by its name")
+
+
+def _refuse_launcher(
+    launcher: Literal["local", "ray"], storage: str | None, studies: Sequence[StudyConfig]
+) -> None:
+    if launcher == "ray":
+        if storage is None:
+            raise UserError(
+                "--launcher ray: needs --storage postgresql+psycopg://user:password@host:port/database, "
+                "which all nodes reach; a journal is for one machine"
+            )
+        return
+    for config in studies:
+        for option in ("gpus_per_trial", "cpus_per_trial"):
+            if getattr(config.settings, option) is not None:
+                raise UserError(
+                    f"study.{option}: is for --launcher ray; on this machine a trial takes one GPU, or its "
+                    "share of the CPUs: leave it out"
+                )
 
 
 def _compare(
@@ -133,24 +164,24 @@ def _run_one(
     config: StudyConfig,
     workers: int | Literal["auto"],
     storage: str | None,
+    launcher: Literal["local", "ray"],
     timeout_s: float | None,
     enqueue: Sequence[str],
 ) -> Ended:
     from bench.cli.board import open_board
     from bench.config import load_config
-    from bench.pool import choose_slots
     from bench.study.conduct import run_study
     from bench.study.folder import study_path
     from bench.study.storage import open_place
 
     folder = study_path(Path(config.base.runtime.runs), config.name)
-    slots = choose_slots(workers, config.settings.trials)
     points: list[tuple[str, Any]] = [(source, config.chosen_by(load_config(source))) for source in enqueue]
     with (
         open_board() as board,
+        _launch(config, workers, storage, launcher, timeout_s) as launch,
         open_place(storage, folder, board.note, heartbeat_s=config.settings.heartbeat_s) as place,
     ):
-        ended = run_study(config, place, slots, board, timeout_s=timeout_s, enqueue=points)
+        ended = run_study(config, place, launch, board, enqueue=points)
     counts = ended.counts
     click.echo(
         f"{config.name}: {counts.finished} trials finished ({counts.pruned} of them pruned), "
@@ -162,6 +193,27 @@ def _run_one(
     if counts.complete and len(config.objectives) == 1:
         click.echo(f"the winner's settings: bench study best {config.name} > best.yaml")
     return ended
+
+
+@contextmanager
+def _launch(
+    config: StudyConfig,
+    workers: int | Literal["auto"],
+    storage: str | None,
+    launcher: Literal["local", "ray"],
+    timeout_s: float | None,
+) -> Iterator[Launch]:
+    if launcher == "local":
+        from bench.pool import choose_slots
+        from bench.study.conduct import on_this_machine
+
+        yield on_this_machine(choose_slots(workers, config.settings.trials), timeout_s)
+        return
+    from bench.study.launch_ray import join_cluster, on_cluster
+
+    assert storage is not None  # `_refuse_launcher` has seen to it
+    with join_cluster() as cluster:
+        yield on_cluster(cluster, config.settings, storage, workers, timeout_s)
 
 
 @study.command("best", short_help="Print the winner as a configuration.")

@@ -30,7 +30,7 @@ def worker(study: str, storage: str, workers: int | Literal["auto"], timeout: fl
 
     from bench.cli.board import open_board
     from bench.pool import choose_slots
-    from bench.study.conduct import run_study
+    from bench.study.conduct import on_this_machine, run_study
     from bench.study.ledger import open_existing
     from bench.study.storage import open_place
 
@@ -40,5 +40,5 @@ def worker(study: str, storage: str, workers: int | Literal["auto"], timeout: fl
         slots = choose_slots(workers, config.settings.trials)
         heartbeat_s = config.settings.heartbeat_s
         with open_place(storage, Path(), board.note, heartbeat_s=heartbeat_s) as place:
-            ended = run_study(config, place, slots, board, timeout_s=timeout)
+            ended = run_study(config, place, on_this_machine(slots, timeout), board)
     click.echo(f"{study}: {ended.counts.finished} of {config.settings.trials} trials are finished")

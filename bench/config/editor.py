@@ -47,10 +47,10 @@ def json_schema(components: Mapping[str, Registry[Any]] | None = None) -> Schema
 
         components = COMPONENTS
     definitions: dict[str, Schema] = {}
-    sections = {name: _component(components[name], definitions) for name in COMPONENT_SECTIONS}
-    sections |= {name: _object(model) for name, model in STATIC_SECTIONS.items()}
-    head = _object(HeadConfig)["properties"]
-    # allowed, not described: what they may hold is checked by a layer above this one
+    sections = {name: component_schema(components[name], definitions) for name in COMPONENT_SECTIONS}
+    sections |= {name: section_schema(model) for name, model in STATIC_SECTIONS.items()}
+    head = section_schema(HeadConfig)["properties"]
+    # allowed, not described: bench.study.schema, of a layer above this one, knows what they may hold
     of_studies = {name: {"description": "Of a study, which 'bench study' runs."} for name in STUDY_SECTIONS}
     return {
         "$schema": DRAFT,
@@ -85,7 +85,13 @@ def _behind(prefix: str) -> Schema:
     return {"type": "string", "pattern": f"^{re.escape(prefix)}:."}
 
 
-def _component(registry: Registry[Any], definitions: dict[str, Schema]) -> Schema:
+def component_schema(registry: Registry[Any], definitions: dict[str, Schema]) -> Schema:
+    """A section that names one of a registry.
+
+    Args:
+        registry: what may be named.
+        definitions: takes what is defined once.
+    """
     names = registry.names()
     summaries = "\n".join(
         [f"{name}: {registry.summary(name)}" for name in names]
@@ -122,7 +128,7 @@ def _case(name: Schema, options: Options, definitions: dict[str, Schema]) -> Sch
 
 
 def _options(options: Options, definitions: dict[str, Schema]) -> Schema:
-    schema = _object(options.model)
+    schema = section_schema(options.model)
     for option, default in options.nested.items():
         described = {"description": options.described[option]} if option in options.described else {}
         filled = {} if default is MISSING else {"default": to_jsonable_python(default)}
@@ -141,14 +147,15 @@ def _nested(annotation: Any, definitions: dict[str, Schema]) -> Schema:
     if key not in definitions:
         definitions[key] = {}  # before it is described, for it may hold itself
         if registry is not None:
-            definitions[key] = _component(registry, definitions)
+            definitions[key] = component_schema(registry, definitions)
         elif is_record(annotation):
             definitions[key] = _options(record_options(annotation), definitions)
     # Beside `$ref` draft 7 ignores all other keys, so it stands alone in a list.
     return {"allOf": [{"$ref": f"#/definitions/{key}"}]}
 
 
-def _object(model: type[Section]) -> Schema:
+def section_schema(model: type[Section]) -> Schema:
+    """A section that is the same whatever is named."""
     schema = model.model_json_schema(by_alias=True)
     schema.pop("required", None)
     schema.pop("title", None)

@@ -102,6 +102,7 @@ class Conductor:
         timeout_s: no trial begins later than this; those that run end first.
         deliverer: delivers the trials to MLflow; None: nobody does.
         is_home: the study's own run is in `folder`; False: another machine delivers that.
+        keeps_run: this process writes the study's own run; None: where it is at home.
     """
 
     def __init__(
@@ -114,6 +115,7 @@ class Conductor:
         timeout_s: float | None = None,
         deliverer: tracking.Deliverer | None = None,
         is_home: bool = True,
+        keeps_run: bool | None = None,
     ) -> None:
         self._ledger = ledger
         self._folder = folder
@@ -122,7 +124,8 @@ class Conductor:
         self._timeout_s = timeout_s
         self._deliverer = deliverer
         self._is_home = is_home
-        self._is_linked = not is_home
+        self._keeps_run = is_home if keeps_run is None else keeps_run
+        self._is_linked = not self._keeps_run
         self._running: dict[Job, _Running] = {}
         self._unlinked: dict[int, RunFolder] = {}
         self._durations_s: list[float] = []
@@ -182,7 +185,8 @@ class Conductor:
         counts = self._patiently(self._ledger.counts)
         if counts != self._said:
             self._said = counts
-            self._board.status(self._patiently(lambda: self._standing(counts)))
+            tell = partial(standing, self._ledger, counts, self._durations_s, len(self._slots))
+            self._board.status(self._patiently(tell))
         unfinished = counts.finished < self._ledger.config.settings.trials
         return unfinished and not is_late and bool(counts.running or counts.waiting)
 
@@ -232,7 +236,7 @@ class Conductor:
             self._durations_s.append(time.monotonic() - running.since)
             seconds = time.monotonic() - running.since
             self._board.note(self._patiently(lambda: self._told(claim, state, seconds)))
-        if self._is_home:
+        if self._keeps_run:
             self._patiently(lambda: self._folder.note(self._ledger.study.get_trials(deepcopy=False)))
 
     def _requeue(self, running: _Running, *, counts_as_start: bool = False) -> None:
@@ -279,45 +283,93 @@ class Conductor:
         values = objective_values(self._ledger.config.objectives, trial.values or ())
         return f"trial {claim.number}: {values} in {seconds:.0f} s{', the best so far' if is_best else ''}"
 
-    def _standing(self, counts: Counts) -> str:
-        wanted = self._ledger.config.settings.trials
-        parts = [
-            f"{counts.finished}/{wanted} finished",
-            f"{counts.pruned} of them pruned",
-            f"{counts.running} running",
-            f"{counts.failed} failed",
-        ]
-        best = self._ledger.best()
-        if len(best) == 1:
-            values = objective_values(self._ledger.config.objectives, best[0].values)
-            parts.append(f"best: {values} (trial {best[0].number})")
-        elif best:
-            parts.append(f"{len(best)} on the Pareto front")
-        left = max(0, wanted - counts.finished)
-        if self._durations_s and left:
-            mean_s = sum(self._durations_s) / len(self._durations_s)
-            minutes, seconds = divmod(round(mean_s * left / max(1, len(self._slots))), 60)
-            parts.append(f"{minutes}:{seconds:02d} left")
-        return ", ".join(parts)
-
     def _patiently(self, act: Callable[[], T]) -> T:
-        results: list[T] = []
-        patiently(
-            lambda: results.append(act()),
-            self._ledger.place.shown,
-            self._board.note,
-            self._interrupts.check,
-        )
-        return results[-1]
+        return patiently(act, self._ledger.place.shown, self._board.note, self._interrupts.check)
+
+
+def standing(ledger: Ledger, counts: Counts, durations_s: Sequence[float], at_once: int) -> str:
+    """How a study stands, in one line.
+
+    Args:
+        ledger: of the study.
+        counts: of its trials.
+        durations_s: of trials that have finished.
+        at_once: so many trials run at a time.
+    """
+    wanted = ledger.config.settings.trials
+    parts = [
+        f"{counts.finished}/{wanted} finished",
+        f"{counts.pruned} of them pruned",
+        f"{counts.running} running",
+        f"{counts.failed} failed",
+    ]
+    best = ledger.best()
+    if len(best) == 1:
+        values = objective_values(ledger.config.objectives, best[0].values)
+        parts.append(f"best: {values} (trial {best[0].number})")
+    elif best:
+        parts.append(f"{len(best)} on the Pareto front")
+    left = max(0, wanted - counts.finished)
+    if durations_s and left:
+        mean_s = sum(durations_s) / len(durations_s)
+        minutes, seconds = divmod(round(mean_s * left / max(1, at_once)), 60)
+        parts.append(f"{minutes}:{seconds:02d} left")
+    return ", ".join(parts)
+
+
+class Conducts(Protocol):
+    """Has the trials of a study done."""
+
+    def conduct(self, interrupts: Interrupts) -> Ended:
+        """As `Conductor.conduct` says."""
+        ...
+
+    def link(self) -> None:
+        """As `Conductor.link` says."""
+        ...
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What a study is conducted with.
+
+    Args:
+        ledger: of the study.
+        folder: of the study, on this machine.
+        board: shows it.
+        deliverer: delivers to MLflow; None: nobody does.
+        is_home: the study's own run is in `folder`.
+    """
+
+    ledger: Ledger
+    folder: StudyFolder
+    board: Board
+    deliverer: tracking.Deliverer | None
+    is_home: bool
+
+
+Launch = Callable[[Parts], Conducts]
+
+
+def on_this_machine(slots: Sequence[Slot], timeout_s: float | None = None) -> Launch:
+    """Trials in processes of this machine, in these slots; none begins later than the timeout."""
+    return lambda parts: Conductor(
+        parts.ledger,
+        parts.folder,
+        slots,
+        parts.board,
+        timeout_s=timeout_s,
+        deliverer=parts.deliverer,
+        is_home=parts.is_home,
+    )
 
 
 def run_study(
     config: StudyConfig,
     place: Place,
-    slots: Sequence[Slot],
+    launch: Launch,
     board: Board,
     *,
-    timeout_s: float | None = None,
     enqueue: Sequence[tuple[str, Mapping[str, object]]] = (),
 ) -> Ended:
     """A study from its beginning, or from where it stands, to its report.
@@ -347,9 +399,7 @@ def run_study(
             deliverer = stack.enter_context(tracking.Deliverer(settings, report=board.note))
             if is_home:
                 deliverer.watch(folder.run)  # first: its parts name it
-        conductor = Conductor(
-            ledger, folder, slots, board, timeout_s=timeout_s, deliverer=deliverer, is_home=is_home
-        )
+        conductor = launch(Parts(ledger, folder, board, deliverer, is_home))
         try:
             ended = conductor.conduct(interrupts)
         except BaseException as error:
@@ -358,6 +408,9 @@ def run_study(
                 folder.end("FAILED" if is_own else "KILLED", {}, str(error) or type(error).__name__)
             raise
         if is_home:
+            for run in folder.settle(ledger.study.get_trials(deepcopy=False)):
+                if deliverer is not None:
+                    deliverer.watch(run)
             write_report(ledger.study, config, folder.path)
             folder.end("FINISHED" if ended.is_complete else "KILLED", best_tags(ledger.study, config))
     conductor.link()

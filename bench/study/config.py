@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt
+from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, field_validator
 
 from bench.config import RunConfig
 from bench.config.check import Checker, check, field_types
@@ -59,6 +59,24 @@ class StudySection(Section):
 
     heartbeat_s: Annotated[float, Field(ge=1.0)] = 15.0
     """Several machines: seconds between two signs of life. Four of them missed, a trial is taken over."""
+
+    gpus_per_trial: NonNegativeFloat | None = None
+    """With --launcher ray: a fraction shares a GPU, several train together; null: 1 if there are any."""
+
+    cpus_per_trial: PositiveInt | None = None
+    """With --launcher ray: CPUs of a trial, and its threads; null: its share beside a GPU, else 1."""
+
+    @field_validator("gpus_per_trial")
+    @classmethod
+    def _is_a_fraction_or_whole(cls, gpus: float | None) -> float | None:
+        if gpus is not None and gpus > 1 and not gpus.is_integer():
+            raise ValueError("must be a fraction of one GPU, or a whole number of them")
+        return gpus
+
+    @property
+    def processes_per_trial(self) -> int:
+        """That train one trial together: one a GPU."""
+        return max(1, int(self.gpus_per_trial or 0))
 
 
 class ObjectiveSection(Section):

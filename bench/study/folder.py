@@ -13,6 +13,7 @@ import hashlib
 import json
 import os
 import signal
+import socket
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -27,6 +28,7 @@ from bench.results import RunFolder, State, Tags, new_state, now, write_json, wr
 from bench.results.folder import process_start
 from bench.study.config import StudyConfig
 from bench.study.storage import is_alive
+from bench.tracking import close_abandoned
 
 if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
@@ -126,15 +128,41 @@ class StudyFolder:
         parent = str(self.path.absolute()) if is_home else None
         RunFolder(job.folder).write_tags(Tags(parent=parent, tags=tags))
 
+    def trial_runs(self) -> list[RunFolder]:
+        """The run folders of the trials that have begun, by number."""
+        return [RunFolder(tags.parent) for tags in sorted(self.path.glob("trials/*/*/tags.json"))]
+
+    def settle(self, trials: Sequence[FrozenTrial]) -> list[RunFolder]:
+        """Have the trials' folders say what the storage says; a kill may have come between the two.
+
+        Returns:
+            Those that said something else.
+        """
+        changed = []
+        states = {str(trial.number): trial.state.name for trial in trials}
+        for run in self.trial_runs():
+            known = run.tags()
+            state = states.get(known.tags.get("trial_number", ""))
+            was_closed = close_abandoned(run)
+            if state is not None and known.tags.get("trial_state") != state:
+                run.write_tags(known.model_copy(update={"tags": {**known.tags, "trial_state": state}}))
+                changed.append(run)
+            elif was_closed:
+                changed.append(run)
+        return changed
+
     def note_process(self, number: int, pid: int) -> None:
         """Which process does a trial, for whoever finds it without a parent."""
-        write_json(self._trial(number) / "process.json", {"pid": pid, "process_start": process_start(pid)})
+        process = {"host": socket.gethostname(), "pid": pid, "process_start": process_start(pid)}
+        write_json(self._trial(number) / "process.json", process)
 
     def still_runs(self, number: int) -> bool:
         """Whether the process of an orphaned trial is still there; it is asked to end, then made to."""
         try:
             known = json.loads((self._trial(number) / "process.json").read_text())
         except FileNotFoundError:
+            return False
+        if known.get("host") != socket.gethostname():  # of a folder that several machines see
             return False
         if not is_alive(known["pid"], known["process_start"]):
             return False

@@ -9,6 +9,7 @@ import torch
 
 from bench.build import build
 from bench.data import DATASETS, cache_folder
+from bench.distributed import World
 from bench.errors import UserError
 from bench.study.config import StudyConfig
 
@@ -30,11 +31,12 @@ def preflight(config: StudyConfig) -> Cost:
     """Build the study's own configuration once; draws the data, which the trials would else wait for.
 
     Raises:
-        UserError: it cannot be built, or the pruner could never act.
+        UserError: it cannot be built, its batch does not divide, or the pruner could never act.
     """
     base = config.base
     data = DATASETS.build(base.data.name, {"cache": cache_folder()}, base.data.options)
     learner, _, length = build(base, data, torch.device("cpu"))
+    World(size=config.settings.processes_per_trial).check_batch(learner.source.size)
     evaluations = sum(length.evaluates_after(step) for step in range(1, length.total_steps + 1))
     if config.pruner.name != "none" and evaluations < 2:
         raise UserError(

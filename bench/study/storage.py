@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from filelock import FileLock, Timeout
 
@@ -32,6 +32,8 @@ _JOURNAL_LOCK_GRACE_S = 3  # Optuna warns below
 _LEFT_BEHIND_S = 1.0  # Optuna holds its lock for milliseconds
 _PATIENCE_S = 300.0  # a database that is restarted, or fails over
 _CONNECT_TIMEOUT_S = 5
+
+T = TypeVar("T")
 
 
 def quiet_optuna() -> None:
@@ -272,8 +274,8 @@ def storage_failures() -> tuple[type[Exception], ...]:
 
 
 def patiently(
-    act: Callable[[], None], shown: str, report: Callable[[str], None], check: Callable[[], None]
-) -> None:
+    act: Callable[[], T], shown: str, report: Callable[[str], None], check: Callable[[], None]
+) -> T:
     """Do something with a storage; while it is away, wait for it.
 
     Args:
@@ -282,6 +284,9 @@ def patiently(
         report: is told that it is waited for.
         check: called meanwhile; may raise to stop.
 
+    Returns:
+        What `act` returned.
+
     Raises:
         BenchError: it stays away.
     """
@@ -289,8 +294,7 @@ def patiently(
     pause_s, said = 0.5, False
     while True:
         try:
-            act()
-            return
+            return act()
         except storage_failures() as error:
             if time.monotonic() > deadline:
                 raise BenchError(

@@ -183,6 +183,14 @@ study: {trials: 1}
         (("my.yaml", "--storage", "sqlite:///x.db"),
          "--storage sqlite:///x.db: must be postgresql+psycopg://user:password@host:port/database; without "
          "--storage a study is kept in a file, for one machine"),
+        (("my.yaml", "--launcher", "ray"),
+         "--launcher ray: needs --storage postgresql+psycopg://user:password@host:port/database, which all "
+         "nodes reach; a journal is for one machine"),
+        (("my.yaml", "study.gpus_per_trial=0.5"),
+         "study.gpus_per_trial: is for --launcher ray; on this machine a trial takes one GPU, or its share "
+         "of the CPUs: leave it out"),
+        (("my.yaml", "--launcher", "ray", "--storage", "postgresql://db/x", "study.gpus_per_trial=4"),
+         "batch: 18 images do not divide among 4 processes; choose a multiple of 4"),
         (("my.yaml", "train.max_steps=3", "pruner.name=median"),
          "pruner.name: median would never act: 3 steps have one evaluation, the last; lower "
          "evaluate.every_epochs, or use none"),

@@ -109,6 +109,13 @@ class Postgres:
     def uri(self) -> str:
         return f"postgresql+psycopg://bench:{POSTGRES_PASSWORD}@127.0.0.1:{self.port}/postgres"
 
+    @property
+    def socket_uri(self) -> str:
+        """By a file: also from a network namespace that has no way to our 127.0.0.1."""
+        return (
+            f"postgresql+psycopg://bench:{POSTGRES_PASSWORD}@/postgres?host={self._folder}&port={self.port}"
+        )
+
     def _start(self) -> None:
         options = f"-p {self.port} -c listen_addresses=127.0.0.1 -k {self._folder} -c fsync=off"
         log = str(self._folder / "log")
