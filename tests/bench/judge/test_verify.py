@@ -151,8 +151,8 @@ def test_mistakes_are_one_line(bench_command: Bench, trained_run: Path, small: S
             "finds others",
         ),
         (
-            (photo, photo, "--data", "rendered/valdation"),
-            f"{thresholds}: has no thresholds of 'rendered/valdation'; there are rendered/validation; "
+            (photo, photo, "--data", "rendered/validations"),
+            f"{thresholds}: has no thresholds of 'rendered/validations'; there are rendered/validation; "
             "did you mean 'rendered/validation'?",
         ),
         (
