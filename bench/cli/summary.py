@@ -161,7 +161,7 @@ def _notes(records: Sequence[RunRecord]) -> list[str]:
             accuracy = (record.validation or {}).get("validation/accuracy", math.nan)
             notes.append(
                 f"{record.name} s{record.seed}: no test pairs (data.protocol); validation accuracy "
-                f"{_percent(accuracy)}, thresholds from the validation pairs in thresholds.json"
+                f"{_percent(accuracy)}"
             )
         for protocol, figures in record.protocols.items():
             for metric, reason in figures.reasons.items():

@@ -290,3 +290,24 @@ def test_a_run_trains_from_a_pack_and_records_what_was_skipped(source: Path, ben
     assert verified.code == 0, verified.err
     exported = bench_command("export", run, "--out", "model.pt2")
     assert exported.code == 0, exported.err
+
+
+@pytest.mark.usefixtures("workspace")
+def test_a_run_without_test_pairs_says_so_and_leaves_thresholds(source: Path, bench_command: Bench) -> None:
+    bench_command("data", "pack", str(source), "pack", "--size", "32")
+    Path("real.yaml").write_text(
+        "extends: tiny.yaml\n"
+        "data:\n"
+        "  name: packed\n"
+        "  root: pack\n"
+        "  validation: {identities: 0.5, pairs: 3}\n"
+        "tracking: {enabled: false}\n"
+    )
+    ended = bench_command("run", "real.yaml")
+    assert ended.code == 0, ended.err
+    (path,) = Path("runs").glob("*/thresholds.json")
+    found = json.loads(path.read_text())["data"]["packed/validation"]["1e-1"]
+    assert (found["num_impostor"], found["false_accepts"]) == (30, 3)
+    accuracy = json.loads((path.parent / "record.json").read_text())["validation"]["validation/accuracy"]
+    note = f"real s0: no test pairs (data.protocol); validation accuracy {100 * accuracy:.2f} %\n"
+    assert note in ended.out
