@@ -33,7 +33,7 @@ runtime: {threads: 1, checkpoint_every_s: 0.3}
 search:
   loss.factor: {float: [1e-3, 0.3], log: true}
 objective: {metric: validation/accuracy}
-study: {trials: 4, heartbeat_s: 1}
+study: {trials: 4}
 """
 
 pytestmark = pytest.mark.timeout(1500)  # a cluster, on a machine that may be busy with other things
