@@ -95,17 +95,21 @@ def compare(
     here = folder.parents[1]
     times: dict[tuple[str, str], tuple[list[float], list[float]]] = {}
     quick = {"BENCH_SPEED_ONLY_OURS": "1", "BENCH_SPEED_BUDGET_S": "2"}
+    files = sorted(folder.glob("test_*_speed.py"))
     with _checked_out(here, revision) as there:
         for number in range(passes):
             order = (1, 0) if number % 2 == 0 else (0, 1)
             for side in order:
                 report(f"pass {number + 1} of {passes}: {'this tree' if side else revision}")
-                finished = run_races(folder, only, code=here if side else there, environment=quick)
-                if side and finished.failures:
-                    raise BenchError(f"tests/speed: {finished.failures[0]}")
-                for race in finished.races:
-                    key = (race.row.table, race.row.row)
-                    times.setdefault(key, ([], []))[side].append(race.row.ours.median_s)
+                for file in files:
+                    finished = run_races(file, only, code=here if side else there, environment=quick)
+                    if side and finished.failures:
+                        raise BenchError(f"tests/speed: {finished.failures[0]}")
+                    for race in finished.races:
+                        key = (race.row.table, race.row.row)
+                        times.setdefault(key, ([], []))[side].append(race.row.ours.median_s)
+    if not times:
+        raise UserError(f"no test of {folder} matches --only {only!r}; 'pytest {folder} --co -q' lists them")
     return [
         Comparison(
             table=table,

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from bench.errors import BenchError, UserError
+from bench.errors import UserError
 from bench.results import code_version, cpu_name, now, package_versions
 from bench.speed.results import Contestant, Provenance, Results, Row
 
@@ -25,12 +25,10 @@ class Measured:
     """A race as it came out of the process.
 
     Args:
-        area: `losses` for tests/speed/test_losses_speed.py.
         row: its result.
         threads: that torch used.
     """
 
-    area: str
     row: Row
     threads: int
 
@@ -52,7 +50,7 @@ def find_races() -> Path:
 
 @dataclass(frozen=True, slots=True)
 class Finished:
-    """What came of a folder of races.
+    """What came of a file of races.
 
     Args:
         races: those that ended well.
@@ -81,60 +79,60 @@ def measure(
 
     Raises:
         UserError: no such tests.
-        BenchError: nothing ran at all.
     """
-    finished = run_races(folder, only, report=report)
-    races = finished.races
-    load = os.getloadavg()[0] if hasattr(os, "getloadavg") else float("nan")
+    written, failures = [], []
+    for file in sorted(folder.glob("test_*_speed.py")):
+        finished = run_races(file, only, report=report)
+        failures += finished.failures
+        if finished.races:
+            area = file.stem.removeprefix("test_").removesuffix("_speed")
+            written.append(_write(finished.races, results / f"{area}.json", command))
+    if not written and not failures:
+        raise UserError(f"no test of {folder} matches --only {only!r}; 'pytest {folder} --co -q' lists them")
+    return written, failures
+
+
+def _write(races: list[Measured], path: Path, command: str) -> Path:
     code = code_version()
-    key = f"{now()}-{(code.git_commit or 'unknown')[:8]}"
-    written = []
-    for area in sorted({race.area for race in races}):
-        here = [race for race in races if race.area == area]
-        provenance = Provenance(
-            command=command,
-            date=now(),
-            commit=code.git_commit or "unknown",
-            dirty=bool(code.git_dirty),
-            cpu=cpu_name(),
-            threads=max(race.threads for race in here),
-            load=round(load, 1),
-            packages=package_versions(),
-        )
-        path = results / f"{area}.json"
-        rows = [race.row.model_copy(update={"provenance": key}) for race in here]
-        Results.read(path).with_rows(rows, key, provenance).write(path)
-        written.append(path)
-    return written, finished.failures
+    provenance = Provenance(
+        command=command,
+        date=now(),
+        commit=code.git_commit or "unknown",
+        dirty=bool(code.git_dirty),
+        cpu=cpu_name(),
+        threads=max(race.threads for race in races),
+        load=round(os.getloadavg()[0], 1) if hasattr(os, "getloadavg") else float("nan"),
+        packages=package_versions(),
+    )
+    key = f"{provenance.date}-{provenance.commit[:8]}"
+    rows = [race.row.model_copy(update={"provenance": key}) for race in races]
+    Results.read(path).with_rows(rows, key, provenance).write(path)
+    return path
 
 
 def run_races(
-    folder: Path,
+    file: Path,
     only: str | None,
     *,
     code: Path | None = None,
     environment: Mapping[str, str] | None = None,
     report: Callable[[str], None] = lambda text: None,
 ) -> Finished:
-    """Run the races of a folder in a new process.
+    """Run the races of a file in a new process: one that dies takes no other file's results with it.
 
     Args:
-        folder: tests/speed.
-        only: as in `measure`.
+        file: tests/speed/test_<area>_speed.py.
+        only: as in `measure`; where it matches none of the file's, nothing comes of it.
         code: root of the project whose `bench` and `losses` race; None: this one's.
         environment: variables of the process, beside those of this one.
         report: hears of every race as it ends.
-
-    Raises:
-        UserError: no such tests.
-        BenchError: nothing ran at all.
     """
-    root = code or folder.parents[1]
+    tree = file.parents[2]
     with tempfile.TemporaryDirectory(prefix="bench-speed-") as scratch:
         report_file = Path(scratch) / "report.json"
         command = [
-            *(sys.executable, "-m", "pytest", str(folder), "--rootdir", str(folder.parents[1])),
-            *("-c", str(folder.parents[1] / "pyproject.toml"), "-p", "no:cacheprovider", "-v"),
+            *(sys.executable, "-m", "pytest", str(file), "--rootdir", str(tree)),
+            *("-c", str(tree / "pyproject.toml"), "-p", "no:cacheprovider", "-v"),
             *("--benchmark-enable", "--benchmark-only", "--benchmark-disable-gc"),
             *("--benchmark-json", str(report_file), "--timeout", "600"),
             *(("-k", only) if only else ()),
@@ -143,7 +141,7 @@ def run_races(
         with subprocess.Popen(
             command,
             cwd=scratch,
-            env={**os.environ, **(environment or {}), "PYTHONPATH": str(root), "PYTHONSAFEPATH": "1"},
+            env={**os.environ, **(environment or {}), "PYTHONPATH": str(code or tree), "PYTHONSAFEPATH": "1"},
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
@@ -154,30 +152,31 @@ def run_races(
                 if ended := _ENDED.match(line):
                     report(f"{ended[1]}: {ended[2].lower()}")
         if process.returncode == 5:
-            raise UserError(
-                f"no test of {folder} matches --only {only!r}; 'pytest {folder} --co -q' lists them"
-            )
+            return Finished([], [])
         failures = [line for line in lines if line.startswith(("FAILED", "ERROR"))]
         if not report_file.exists() or (process.returncode and not failures):
-            raise BenchError(f"tests/speed did not run: {' '.join(lines)[-300:]}")
+            died = process.returncode < 0
+            why = (
+                f"killed by signal {-process.returncode}; out of memory?" if died else " ".join(lines)[-300:]
+            )
+            return Finished([], [*failures, f"{file.name}: did not end: {why}"])
         found: list[dict[str, Any]] = json.loads(report_file.read_text())["benchmarks"]
     failed = {failure.partition("::")[2].partition(" ")[0] for failure in failures}
     return Finished([_measured(entry) for entry in found if entry["name"] not in failed], failures)
 
 
 def _measured(entry: Mapping[str, Any]) -> Measured:
-    area = Path(entry["fullname"].partition("::")[0]).stem.removeprefix("test_").removesuffix("_speed")
     race = entry["extra_info"].get("race")
     if race is None:  # a plain benchmark of pytest-benchmark: nobody to race against
         contestant = Contestant(name="ours", role="ours", times_s=tuple(entry["stats"]["data"]))
         row = Row(
-            table=entry["group"] or area.replace("_", " "),
+            table=entry["group"] or "Others",
             row=entry["name"].removeprefix("test_").replace("_", " "),
             device="cpu",
             contestants=(contestant,),
             provenance="",
         )
-        return Measured(area, row, int(entry["extra_info"].get("threads", 1)))
+        return Measured(row, int(entry["extra_info"].get("threads", 1)))
     contestants = tuple(Contestant.model_validate(it) for it in race["contestants"])
     row = Row(
         table=race["table"],
@@ -188,4 +187,4 @@ def _measured(entry: Mapping[str, Any]) -> Measured:
         details=race["details"],
         provenance="",
     )
-    return Measured(area, row, race["threads"])
+    return Measured(row, race["threads"])

@@ -96,6 +96,15 @@ def test_races_are_recorded_and_those_that_fail_are_named(toys: Path, tmp_path: 
     assert run.command == "bench speed" and "torch" in run.packages
 
 
+def test_a_process_that_dies_loses_its_own_file_alone(toys: Path, tmp_path: Path) -> None:
+    (toys / "test_deadly_speed.py").write_text(
+        "import os\n\n\ndef test_death(benchmark) -> None:\n    os.kill(os.getpid(), 9)\n"
+    )
+    written, failures = measure(toys, "sums or death", tmp_path / "results", "bench speed", lambda text: None)
+    assert [path.name for path in written] == ["toy.json"]
+    assert failures == ["test_deadly_speed.py: did not end: killed by signal 9; out of memory?"]
+
+
 def test_a_part_that_is_measured_again_replaces_its_rows_alone(toys: Path, tmp_path: Path) -> None:
     path = tmp_path / "results" / "toy.json"
     Results().with_rows([a_row("old", 1.0, 2.0), a_row("a million", 9.0, 9.0)], "run", RUN).write(path)
