@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from bench.build import augmentation, preprocess
+from bench.build import augmentation, batch_norm_images, preprocess
 from bench.checkpoint import Checkpoints
 from bench.config import RunConfig
 from bench.data import Data, PairProtocol
@@ -136,7 +136,7 @@ class Attempt:
             self._progress.stage(f"continuing after step {learner.step}")
         write_text(self._folder.config, self._config.to_yaml())
         facts = {
-            **self._environment().model_dump(),
+            **self._environment(learner).model_dump(),
             "data_checksum": self._data.checksum,
             **self._code.model_dump(),
         }
@@ -307,7 +307,7 @@ class Attempt:
                 parts_s=parts,
                 images_per_s=learner.images / training_s if training_s else 0.0,
             ),
-            environment=self._environment(),
+            environment=self._environment(learner),
             code=self._code,
             resumed_from_step=self._resumed_from,
             init=learner.warm_start,
@@ -319,7 +319,8 @@ class Attempt:
             },
         )
 
-    def _environment(self) -> Environment:
+    def _environment(self, learner: Learner) -> Environment:
+        runtime, has_gpu = self._config.runtime, self._device.type == "cuda"
         return Environment(
             python=platform.python_version(),
             platform=platform.platform(),
@@ -330,6 +331,12 @@ class Attempt:
             processes=self._world.size,
             packages=package_versions(),
             peak_memory_mib=peak_memory_mib(self._device),
+            tf32=runtime.tf32 if has_gpu else None,
+            cudnn_benchmark=runtime.cudnn_benchmark if has_gpu else None,
+            deterministic=runtime.deterministic,
+            batch_norm_images=batch_norm_images(
+                learner.backbone, self._config, learner.source.size, self._world
+            ),
         )
 
     def _write_artifacts(self, evaluations: Sequence[Evaluation]) -> None:

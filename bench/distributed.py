@@ -10,7 +10,7 @@ from __future__ import annotations
 import atexit
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
@@ -112,6 +112,13 @@ class World:
             return backbone
         device = next(backbone.parameters()).device
         return DistributedDataParallel(backbone, device_ids=[device] if device.type == "cuda" else None)
+
+    def apart(self, trained: nn.Module) -> AbstractContextManager[None]:
+        """Gradients in the block stay each process' own; those after it carry them along."""
+        if isinstance(trained, DistributedDataParallel):
+            own: AbstractContextManager[None] = trained.no_sync()
+            return own
+        return nullcontext()
 
     @torch.no_grad()
     def unify(self, loss: nn.Module) -> None:

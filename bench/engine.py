@@ -15,7 +15,7 @@ from bench.build import build
 from bench.checkpoint import Checkpoints
 from bench.config import RunConfig, load_config
 from bench.data import DATASETS, Data, cache_folder
-from bench.device import check_bf16, choose_device, choose_threads
+from bench.device import check_precision, choose_arithmetic, choose_device, choose_threads
 from bench.distributed import join_world
 from bench.errors import UserError
 from bench.follow import Over, follow
@@ -62,8 +62,14 @@ def run(
     with Interrupts() as interrupts, join_world() as world:
         device = choose_device(config.runtime.device, world)
         choose_threads(config.runtime.threads, world)
-        if config.train.precision == "bf16":
-            check_bf16(device)
+        runtime = config.runtime
+        choose_arithmetic(
+            device,
+            tf32=runtime.tf32,
+            cudnn_benchmark=runtime.cudnn_benchmark,
+            deterministic=runtime.deterministic,
+        )
+        check_precision(config.train.precision, device)
         progress.stage(f"data: {config.data.name}")
         data = DATASETS.build(config.data.name, {"cache": cache_folder()}, config.data.options)
         folder = RunFolder(run_path(config))

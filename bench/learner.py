@@ -12,6 +12,7 @@ from torch import nn
 from bench.data import BatchSource
 from bench.distributed import ALONE, World
 from bench.freeze import Freeze
+from bench.loss_scale import LossScale
 from bench.results import Best, WarmStart
 from bench.window import Window
 from losses import Loss
@@ -53,6 +54,8 @@ class Learner:
         world: processes that train it together.
         freeze: which weights stand still, and until when.
         warm_start: whose weights the training started from; None: none of a run's.
+        scales_loss: train with a scaled loss, as fp16 needs.
+        compiles: call the backbone through torch.compile in training.
     """
 
     def __init__(
@@ -66,6 +69,8 @@ class Learner:
         world: World = ALONE,
         freeze: Freeze | None = None,
         warm_start: WarmStart | None = None,
+        scales_loss: bool = False,
+        compiles: bool = False,
     ) -> None:
         self.world = world
         self.backbone = backbone
@@ -73,6 +78,7 @@ class Learner:
         self.optimizer = optimizer
         self.source = source
         self.ema = Ema(backbone, ema_decay) if ema_decay is not None else None
+        self.loss_scale = LossScale() if scales_loss else None
         self.step = 0
         self.images = 0
         self.images_forward_only = 0
@@ -85,17 +91,18 @@ class Learner:
         loss.train()
         self.freeze = freeze or Freeze(backbone, "none", until_step=None)
         self.freeze.apply(self.step)
-        self._wrapped = backbone
+        self.called = _compiled(backbone) if compiles else backbone
+        self._wrapped = self.called
         self._wrapped_for: tuple[bool, ...] | None = None
 
     @property
     def trained(self) -> nn.Module:
         """The backbone to call in training; over several processes gradients of what learns are averaged."""
         if self.world.size == 1:
-            return self.backbone
+            return self.called
         learning = tuple(parameter.requires_grad for parameter in self.backbone.parameters())
         if learning != self._wrapped_for:  # weights have been frozen or thawed
-            self._wrapped, self._wrapped_for = self.world.parallel(self.backbone), learning
+            self._wrapped, self._wrapped_for = self.world.parallel(self.called), learning
         return self._wrapped
 
     @property
@@ -134,6 +141,7 @@ class Learner:
             "loss": self.loss.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "ema": self.ema.model.state_dict() if self.ema else None,
+            "loss_scale": self.loss_scale.state_dict() if self.loss_scale else None,
             "source": self.source.state_dict(),
         }
 
@@ -152,5 +160,14 @@ class Learner:
         self.optimizer.load_state_dict(state["optimizer"])
         if self.ema:
             self.ema.model.load_state_dict(state["ema"])
+        if self.loss_scale:
+            self.loss_scale.load_state_dict(state["loss_scale"])
         self.source.load_state_dict(state["source"])
         self.freeze.apply(self.step)
+
+
+def _compiled(backbone: nn.Module) -> nn.Module:
+    """Beside the backbone, which keeps its names in checkpoints: both share the weights."""
+    # torch's own random numbers: dropout draws what it draws uncompiled, and the same in both passes
+    compiled: nn.Module = torch.compile(backbone, options={"fallback_random": True})  # type: ignore[assignment]
+    return compiled

@@ -106,10 +106,17 @@ def outcome(
     return record, {name: np.array(values) for name, values in curves.items()}, weights
 
 
-def assert_same(name: str, first: str, second: str, overrides: Sequence[str] = ()) -> RunRecord:
-    """Curves, weights and figures; the record of the second."""
+def assert_same(
+    name: str,
+    first: str,
+    second: str,
+    overrides: Sequence[str] = (),
+    other_overrides: Sequence[str] | None = None,
+) -> RunRecord:
+    """Curves, weights and figures; the record of the second, whose overrides may be others."""
     alone, curves, weights = outcome(name, first, overrides)
-    record, other_curves, other_weights = outcome(name, second, overrides)
+    others = overrides if other_overrides is None else other_overrides
+    record, other_curves, other_weights = outcome(name, second, others)
     assert curves.keys() == other_curves.keys()
     for metric, values in curves.items():
         np.testing.assert_allclose(other_curves[metric], values, rtol=1e-9, atol=1e-9, err_msg=metric)
