@@ -266,7 +266,7 @@ class Attempt:
             protocol,
             self._config,
             preprocess=preprocess(self._config),
-            check=self._interrupts.check,
+            check=learner.shards.checking(self._interrupts.check),
         )
 
     def _record(

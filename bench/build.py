@@ -18,6 +18,7 @@ from bench.errors import UserError
 from bench.learner import Learner
 from bench.optim import OPTIMIZERS, parameter_groups
 from bench.schedules import SCHEDULES, Schedule
+from bench.shards import Shards
 from bench.train import Length, training_length
 from bench.warm_start import freeze, warm_start
 from losses import LOSSES, Loss, Triplet
@@ -52,6 +53,7 @@ def build(
     loss = _checked(LOSSES, "loss", config.loss, engine)
     origin = warm_start(config, backbone, loss) if starts else None
     dtype = weights_dtype(config.train.precision)
+    shards = Shards(loss, world, wanted=config.runtime.shard_classes)
     loss = loss.to(device, dtype)
     backbone = backbone.to(device, dtype).to(memory_format=torch.channels_last)
     if config.train.sync_batch_norm:
@@ -98,6 +100,7 @@ def build(
         freeze=freeze(config, backbone, loss, length),
         warm_start=origin,
         scales_loss=config.train.precision == "fp16",
+        shards=shards,
         compiles=config.train.compile,
     )
     return learner, schedule, length

@@ -59,7 +59,7 @@ def run(
         raise UserError("--again starts anew and --resume continues: choose one of them")
     config = source if isinstance(source, RunConfig) else load_config(source, overrides)
     progress = progress or Quiet()
-    with Interrupts() as interrupts, join_world() as world:
+    with Interrupts() as interrupts, join_world(config.runtime.timeout_s) as world:
         device = choose_device(config.runtime.device, world)
         choose_threads(config.runtime.threads, world)
         runtime = config.runtime

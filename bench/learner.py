@@ -14,6 +14,7 @@ from bench.distributed import ALONE, World
 from bench.freeze import Freeze
 from bench.loss_scale import LossScale
 from bench.results import Best, WarmStart
+from bench.shards import Shards
 from bench.window import Window
 from losses import Loss
 
@@ -55,6 +56,7 @@ class Learner:
         freeze: which weights stand still, and until when.
         warm_start: whose weights the training started from; None: none of a run's.
         scales_loss: train with a scaled loss, as fp16 needs.
+        shards: of the loss; None: it is whole.
         compiles: call the backbone through torch.compile in training.
     """
 
@@ -70,6 +72,7 @@ class Learner:
         freeze: Freeze | None = None,
         warm_start: WarmStart | None = None,
         scales_loss: bool = False,
+        shards: Shards | None = None,
         compiles: bool = False,
     ) -> None:
         self.world = world
@@ -78,6 +81,7 @@ class Learner:
         self.optimizer = optimizer
         self.source = source
         self.ema = Ema(backbone, ema_decay) if ema_decay is not None else None
+        self.shards = shards or Shards(loss, world, wanted=False)
         self.loss_scale = LossScale() if scales_loss else None
         self.step = 0
         self.images = 0
@@ -127,7 +131,10 @@ class Learner:
             self.best = Best(metric=f"validation/{best_by}", value=value, step=self.step)
 
     def state_dict(self) -> dict[str, Any]:
-        """All of it. No generator has a state to keep: every draw follows from the seed and the step."""
+        """All of it; where classes are divided all processes have to ask.
+
+        No generator has a state to keep: every draw follows from the seed and the step.
+        """
         return {
             "step": self.step,
             "images": self.images,
@@ -138,8 +145,8 @@ class Learner:
             "warm_start": self.warm_start.model_dump() if self.warm_start else None,
             "window": self.window.state_dict(),
             "backbone": self.backbone.state_dict(),
-            "loss": self.loss.state_dict(),
-            "optimizer": self.optimizer.state_dict(),
+            "loss": self.shards.gather(self.loss.state_dict()),
+            "optimizer": self.shards.gather_optimizer(self.optimizer),
             "ema": self.ema.model.state_dict() if self.ema else None,
             "loss_scale": self.loss_scale.state_dict() if self.loss_scale else None,
             "source": self.source.state_dict(),
@@ -156,8 +163,8 @@ class Learner:
         self.warm_start = WarmStart(**state["warm_start"]) if state["warm_start"] else None
         self.window.load_state_dict(state["window"])
         self.backbone.load_state_dict(state["backbone"])
-        self.loss.load_state_dict(state["loss"])
-        self.optimizer.load_state_dict(state["optimizer"])
+        self.loss.load_state_dict(self.shards.cut(state["loss"]))
+        self.optimizer.load_state_dict(self.shards.cut_optimizer(self.optimizer, state["optimizer"]))
         if self.ema:
             self.ema.model.load_state_dict(state["ema"])
         if self.loss_scale:

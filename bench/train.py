@@ -174,6 +174,10 @@ def train(learner: Learner, recipe: Recipe, outside: Outside) -> None:
         learner.window.skip_time()
         saved_at = time.monotonic()
 
+    def together(is_due: bool) -> bool:
+        # all processes hold a part of what is saved, and their clocks differ
+        return recipe.world.any(is_due) if learner.shards.is_divided else is_due
+
     with outside.interrupts.held():
         try:
             learner.window.skip_time()
@@ -181,7 +185,7 @@ def train(learner: Learner, recipe: Recipe, outside: Outside) -> None:
                 if length.evaluates_after(learner.step) and learner.validated_step < learner.step:
                     _validate(learner, outside, recipe.config.evaluate.best)
                     save()
-                elif time.monotonic() - saved_at >= recipe.config.runtime.checkpoint_every_s:
+                elif together(time.monotonic() - saved_at >= recipe.config.runtime.checkpoint_every_s):
                     save()
                 if learner.step == length.total_steps:
                     return
@@ -242,7 +246,7 @@ def _step(learner: Learner, recipe: Recipe, outside: Outside) -> None:
     with clock.part("backward"):
         optimizer.zero_grad(set_to_none=True)
         passes.backward(scale.scaled(output.total) if scale else output.total)
-        world.unify(loss)
+        world.unify(loss, learner.shards.holds)
     with clock.part("optimizer"):
         extra: dict[str, float] = {"learning_rate": rate}
         for group in optimizer.param_groups:
@@ -251,7 +255,7 @@ def _step(learner: Learner, recipe: Recipe, outside: Outside) -> None:
         gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
         if scale:
             scale.unscale(gradients)
-        norm = torch.nn.utils.get_total_norm(gradients)
+        norm = learner.shards.total_norm(parameters)
         is_finite = bool(torch.isfinite(norm))
         if scale:
             extra |= {"loss_scale": scale.scale, "step_skipped": float(not is_finite)}

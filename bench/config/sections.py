@@ -230,6 +230,13 @@ class RuntimeConfig(Section):
     checkpoints_kept: PositiveInt = 2
     """Newest checkpoints that stay on disk, beside the best."""
 
+    shard_classes: bool | None = None
+    """Divide classifier and centers among the processes of a run, with the same outcome; null: from 10,000
+    identities on."""
+
+    timeout_s: PositiveFloat = 600.0
+    """Seconds after which a process of the run that does not answer counts as dead."""
+
     tf32: bool | None = None
     """Round the inputs of float32 products to 10 bits on the GPU; null: as torch does, for convolutions."""
 

@@ -174,7 +174,35 @@ def test_gpus_that_are_not_there_are_refused(together: Path) -> None:
     assert done.stderr == f"--gpus 64: this machine has {torch.cuda.device_count()} that torch can use\n"
 
 
-LONG = ["joint.yaml", "train.epochs=60", "runtime.checkpoint_every_s=0.2"]
+HEADS = ("center", "paper", "sphereface", "cosface", "arcface", "adaface")
+DIVIDED = [
+    f"loss={{name: sum, terms: [{', '.join(f'{{loss: {LOSSES[head]}, weight: 0.2}}' for head in HEADS)}]}}",
+    "train.epochs=1", "train.clip_norm=1.0", "data.identities=13", "data.images_per_identity=4",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("processes", [2, 4])
+def test_divided_classes_equal_whole_ones_in_curves_weights_and_figures(
+    together: Path, processes: int
+) -> None:
+    # 13 identities divide among neither; one run has all heads
+    launch(1, "joint.yaml", *DIVIDED, "runtime.runs=alone")
+    launch(processes, "joint.yaml", *DIVIDED, "runtime.runs=many", "runtime.shard_classes=true")
+    assert_same("joint", "alone", "many", DIVIDED)
+
+
+def test_fewer_classes_than_processes_are_refused(together: Path) -> None:
+    few = ["data={identities: 1, images_per_identity: 24}", "batch={name: random, size: 8}"]
+    done = launch(2, "softmax.yaml", *few, "runtime.shard_classes=true", code=2)
+    words = (
+        "runtime.shard_classes: 1 classes cannot be divided among 2 processes; "
+        "set runtime.shard_classes=false\n"
+    )
+    assert done.stderr.count(words) == 1, done.stderr
+
+
+# classes divided, so that a checkpoint of one process is cut for two, and put together again
+LONG = ["joint.yaml", "train.epochs=60", "runtime={checkpoint_every_s: 0.2, shard_classes: true}"]
 
 
 @contextmanager
