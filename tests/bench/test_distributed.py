@@ -191,16 +191,6 @@ def test_divided_classes_equal_whole_ones_in_curves_weights_and_figures(
     assert_same("joint", "alone", "many", DIVIDED)
 
 
-def test_fewer_classes_than_processes_are_refused(together: Path) -> None:
-    few = ["data={identities: 1, images_per_identity: 24}", "batch={name: random, size: 8}"]
-    done = launch(2, "softmax.yaml", *few, "runtime.shard_classes=true", code=2)
-    words = (
-        "runtime.shard_classes: 1 classes cannot be divided among 2 processes; "
-        "set runtime.shard_classes=false\n"
-    )
-    assert done.stderr.count(words) == 1, done.stderr
-
-
 # classes divided, so that a checkpoint of one process is cut for two, and put together again
 LONG = ["joint.yaml", "train.epochs=60", "runtime={checkpoint_every_s: 0.2, shard_classes: true}"]
 
