@@ -46,6 +46,7 @@ from bench.results import (
 )
 from bench.schedules import Schedule
 from bench.timing import Clock
+from bench.trace import traced
 from bench.train import Length, Outside, Recipe, train
 from reports.figures import save_distance_histogram, save_roc
 
@@ -62,6 +63,7 @@ class Attempt:
         interrupts: tells of signals.
         world: processes that train with this one, the first; the others `follow`.
         test: also evaluate the test protocols, once trained.
+        profile: write a trace of a few steps.
     """
 
     def __init__(
@@ -75,7 +77,9 @@ class Attempt:
         world: World = ALONE,
         *,
         test: bool = True,
+        profile: bool = False,
     ) -> None:
+        self._trace = folder.trace if profile else None
         self._world = world
         self._others_wait = True
         self._test_protocols = data.tests if test else ()
@@ -208,7 +212,6 @@ class Attempt:
             self._write_state(durable_bytes=durable)
 
         self._progress.stage(f"training {length.total_steps} steps on {self._device}")
-        outside = Outside(validate, save, writer, self._progress, self._interrupts, self._clock)
         recipe = Recipe(
             self._data.train,
             augmentation(self._config),
@@ -219,7 +222,8 @@ class Attempt:
             self._device,
             learner.world,
         )
-        with contextlib.closing(writer):
+        with contextlib.closing(writer), traced(self._trace) as stepped:
+            outside = Outside(validate, save, writer, self._progress, self._interrupts, self._clock, stepped)
             train(learner, recipe, outside)
 
     def _keep_best(self, learner: Learner) -> None:

@@ -32,6 +32,7 @@ def run(
     again: bool = False,
     track: bool = True,
     test: bool = True,
+    profile: bool = False,
     progress: Progress | None = None,
 ) -> RunRecord:
     """Train and evaluate what a configuration asks for.
@@ -46,6 +47,7 @@ def run(
         again: train a finished run anew.
         track: deliver to MLflow while running; False leaves that to another process.
         test: evaluate the test protocols at the end; a search does not, for the test steers nothing.
+        profile: write a trace of a few training steps, `trace.json`, into the run folder.
         progress: hears how it goes.
 
     Raises:
@@ -78,7 +80,9 @@ def run(
         learner, schedule, length = build(config, data, device, world, starts=starts)
         if not world.is_first:
             return follow(config, data, learner, schedule, length, device, interrupts, test=test)
-        attempt = Attempt(config, data, folder, device, progress, interrupts, world, test=test)
+        attempt = Attempt(
+            config, data, folder, device, progress, interrupts, world, test=test, profile=profile
+        )
         with attempt.heard_by_others(), folder.lock():
             if not again and (finished := finished_record(folder, data)):
                 progress.stage(f"this run is finished already; its record: {folder.path / 'record.json'}")

@@ -143,6 +143,7 @@ class Outside:
         progress: hears of every logged step.
         interrupts: tells whether a signal has come.
         clock: adds up the parts.
+        stepped: called after every step.
         said: kinds of warnings that need not be said twice.
     """
 
@@ -152,6 +153,7 @@ class Outside:
     progress: Progress
     interrupts: Interrupts
     clock: Clock
+    stepped: Callable[[], None] = lambda: None
     said: set[str] = field(default_factory=set)
 
 
@@ -191,6 +193,7 @@ def train(learner: Learner, recipe: Recipe, outside: Outside) -> None:
                     return
                 _stop_if_told(recipe.world, outside.interrupts)
                 _step(learner, recipe, outside)
+                outside.stepped()
         except Killed:
             save()
             raise
