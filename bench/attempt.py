@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from bench.build import augmentation, preprocess
+from bench.build import augmentation, batch_norm_images, preprocess
 from bench.checkpoint import Checkpoints
 from bench.config import RunConfig
 from bench.data import Data, PairProtocol
@@ -46,6 +46,7 @@ from bench.results import (
 )
 from bench.schedules import Schedule
 from bench.timing import Clock
+from bench.trace import traced
 from bench.train import Length, Outside, Recipe, train
 from reports.figures import save_distance_histogram, save_roc
 
@@ -62,6 +63,7 @@ class Attempt:
         interrupts: tells of signals.
         world: processes that train with this one, the first; the others `follow`.
         test: also find thresholds and evaluate the test protocols, once trained.
+        profile: write a trace of a few steps.
     """
 
     def __init__(
@@ -75,7 +77,9 @@ class Attempt:
         world: World = ALONE,
         *,
         test: bool = True,
+        profile: bool = False,
     ) -> None:
+        self._trace = folder.trace if profile else None
         self._world = world
         self._others_wait = True
         self._is_tested = test
@@ -136,7 +140,7 @@ class Attempt:
             self._progress.stage(f"continuing after step {learner.step}")
         write_text(self._folder.config, self._config.to_yaml())
         facts = {
-            **self._environment().model_dump(),
+            **self._environment(learner).model_dump(),
             "data_checksum": self._data.checksum,
             **self._code.model_dump(),
         }
@@ -211,7 +215,6 @@ class Attempt:
             self._write_state(durable_bytes=durable)
 
         self._progress.stage(f"training {length.total_steps} steps on {self._device}")
-        outside = Outside(validate, save, writer, self._progress, self._interrupts, self._clock)
         recipe = Recipe(
             self._data.train,
             augmentation(self._config),
@@ -222,7 +225,8 @@ class Attempt:
             self._device,
             learner.world,
         )
-        with contextlib.closing(writer):
+        with contextlib.closing(writer), traced(self._trace) as stepped:
+            outside = Outside(validate, save, writer, self._progress, self._interrupts, self._clock, stepped)
             train(learner, recipe, outside)
 
     def _keep_best(self, learner: Learner) -> None:
@@ -269,7 +273,7 @@ class Attempt:
             protocol,
             self._config,
             preprocess=preprocess(self._config),
-            check=self._interrupts.check,
+            check=learner.shards.checking(self._interrupts.check),
         )
 
     def _record(
@@ -310,7 +314,7 @@ class Attempt:
                 parts_s=parts,
                 images_per_s=learner.images / training_s if training_s else 0.0,
             ),
-            environment=self._environment(),
+            environment=self._environment(learner),
             code=self._code,
             resumed_from_step=self._resumed_from,
             init=learner.warm_start,
@@ -322,7 +326,8 @@ class Attempt:
             },
         )
 
-    def _environment(self) -> Environment:
+    def _environment(self, learner: Learner) -> Environment:
+        runtime, has_gpu = self._config.runtime, self._device.type == "cuda"
         return Environment(
             python=platform.python_version(),
             platform=platform.platform(),
@@ -333,6 +338,12 @@ class Attempt:
             processes=self._world.size,
             packages=package_versions(),
             peak_memory_mib=peak_memory_mib(self._device),
+            tf32=runtime.tf32 if has_gpu else None,
+            cudnn_benchmark=runtime.cudnn_benchmark if has_gpu else None,
+            deterministic=runtime.deterministic,
+            batch_norm_images=batch_norm_images(
+                learner.backbone, self._config, learner.source.size, self._world
+            ),
         )
 
     def _write_artifacts(self, evaluations: Sequence[Evaluation]) -> None:

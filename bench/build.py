@@ -18,6 +18,7 @@ from bench.errors import UserError
 from bench.learner import Learner
 from bench.optim import OPTIMIZERS, parameter_groups
 from bench.schedules import SCHEDULES, Schedule
+from bench.shards import Shards
 from bench.train import Length, training_length
 from bench.warm_start import freeze, warm_start
 from losses import LOSSES, Loss, Triplet
@@ -54,8 +55,11 @@ def build(
     dtype = weights_dtype(config.train.precision)
     backbone, loss = backbone.to(dtype), loss.to(dtype)
     origin = warm_start(config, backbone, loss) if starts else None
+    shards = Shards(loss, world, wanted=config.runtime.shard_classes)
     loss = loss.to(device, dtype)
     backbone = backbone.to(device, dtype).to(memory_format=torch.channels_last)
+    if config.train.sync_batch_norm:
+        backbone = _synchronised(backbone, config.backbone.name, device)
     groups = parameter_groups((backbone, loss), decay_norms=config.optimizer.options.get("decay_norms", True))
     optimizer = _checked(OPTIMIZERS, "optimizer", config.optimizer, {"groups": groups})
     labels = {"labels": data.train.labels, "seed": config.seed}
@@ -70,6 +74,11 @@ def build(
         raise UserError(
             f"batch: the last batch of a super-batch is smaller and does not divide among {world.size} "
             "processes; train in one, or choose another batch.name"
+        )
+    if config.train.micro_batch == 1 and _batch_norms(backbone):
+        raise UserError(
+            f"train.micro_batch: one image at a time, but backbone {config.backbone.name} normalises over "
+            "batches; set 2 or more"
         )
     if source.size // world.size < 2 and _batch_norms(backbone):
         each = "a batch" if world.size == 1 else "a batch and process"
@@ -92,6 +101,9 @@ def build(
         world=world,
         freeze=freeze(config, backbone, loss, length),
         warm_start=origin,
+        scales_loss=config.train.precision == "fp16",
+        shards=shards,
+        compiles=config.train.compile,
     )
     return learner, schedule, length
 
@@ -122,6 +134,27 @@ def _set_batch_norm_momentum(backbone: nn.Module, name: str, momentum: float) ->
         raise UserError(f"train.batch_norm_momentum: backbone {name} has no batch normalisation")
     for layer in layers:
         layer.momentum = momentum
+
+
+def _synchronised(backbone: nn.Module, name: str, device: torch.device) -> nn.Module:
+    if not _batch_norms(backbone):
+        raise UserError(f"train.sync_batch_norm: backbone {name} has no batch normalisation")
+    if device.type != "cuda":
+        raise UserError(
+            f"train.sync_batch_norm: torch synchronises batch statistics on CUDA devices alone, and this is "
+            f"{device.type}; set train.sync_batch_norm=false"
+        )
+    synchronised: nn.Module = nn.SyncBatchNorm.convert_sync_batchnorm(backbone)  # type: ignore[no-untyped-call]
+    return synchronised
+
+
+def batch_norm_images(backbone: nn.Module, config: RunConfig, batch_size: int, world: World) -> int | None:
+    """Images that batch normalisation sees together in a training step; None where nothing normalises so."""
+    if not _batch_norms(backbone):
+        return None
+    own = batch_size // world.size
+    together = min(own, config.train.micro_batch or own)
+    return together * world.size if config.train.sync_batch_norm else together
 
 
 @torch.no_grad()

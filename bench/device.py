@@ -47,6 +47,43 @@ def choose_threads(wanted: int | str, world: World = ALONE) -> int:
     return threads
 
 
+def check_precision(precision: str, device: torch.device) -> None:
+    """See that training in this arithmetic works on the device.
+
+    Raises:
+        UserError: it does not; says what helps.
+    """
+    if precision == "fp16" and device.type != "cuda":
+        raise UserError(
+            f"train.precision: fp16 trains on CUDA devices alone, and this is {device.type}; "
+            "set train.precision=bf16 or float32"
+        )
+    if precision == "bf16":
+        check_bf16(device)
+
+
+def choose_arithmetic(
+    device: torch.device, *, tf32: bool | None, cudnn_benchmark: bool, deterministic: bool
+) -> None:
+    """Set what `runtime` says of roundings, speed and repeatability, for this process.
+
+    Args:
+        device: that computes.
+        tf32: for all float32 products of a GPU; None: torch's own choice, convolutions alone.
+        cudnn_benchmark: try convolutions and keep the fastest.
+        deterministic: refuse operations without a fixed order of additions.
+    """
+    torch.use_deterministic_algorithms(deterministic)
+    if device.type != "cuda":
+        return
+    if deterministic:  # read by cuBLAS when it starts
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    torch.backends.cudnn.deterministic = deterministic
+    torch.backends.cudnn.benchmark = cudnn_benchmark
+    torch.backends.cudnn.allow_tf32 = tf32 is not False
+    torch.backends.cuda.matmul.allow_tf32 = bool(tf32)
+
+
 def check_bf16(device: torch.device) -> None:
     """See that bf16 arithmetic works on this CPU, in a process that may die of it.
 

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import atexit
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
@@ -21,9 +21,7 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from bench.errors import BenchError, UserError
-
-# A process that is silent for longer counts as dead: first evaluations and checkpoints take a while.
-TIMEOUT = timedelta(minutes=10)
+from losses import Classes
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +88,41 @@ class World:
         padded[: stop - start] = own
         return _all_gather(padded.contiguous(), self.size)[:count]
 
+    def rows_of(self, total: int) -> slice:
+        """This process' rows of a table of `total`, which need not divide."""
+        return slice(self.rank * total // self.size, (self.rank + 1) * total // self.size)
+
+    def classes(self, total: int) -> Classes:
+        """This process' share of so many classes, for a loss."""
+        own = self.rows_of(total)
+        return Classes(
+            first=own.start,
+            count=own.stop - own.start,
+            total=total,
+            spread=_Spread.apply,
+            maximum=_maximum,
+            sum=_Sum.apply,
+        )
+
+    def sum(self, values: Tensor) -> Tensor:
+        """Elementwise over the processes."""
+        if self.size > 1:
+            values = values.clone()
+            dist.all_reduce(values)
+        return values
+
+    @torch.no_grad()
+    def gather_rows(self, rows: Tensor) -> Tensor:
+        """Every process' rows of a table divided by `rows_of`, in order."""
+        if self.size == 1:
+            return rows
+        counts = torch.tensor([len(rows)], device=_control_device())
+        each = _all_gather(counts, self.size).tolist()
+        padded = rows.new_zeros((max(each), *rows.shape[1:]))
+        padded[: len(rows)] = rows
+        parts = torch.split(_all_gather(padded, self.size), max(each))
+        return torch.cat([part[:count] for part, count in zip(parts, each, strict=True)])
+
     def any(self, flag: bool) -> bool:
         """Whether any process says so: a decision that all take together."""
         if self.size == 1:
@@ -113,26 +146,39 @@ class World:
         device = next(backbone.parameters()).device
         return DistributedDataParallel(backbone, device_ids=[device] if device.type == "cuda" else None)
 
+    def apart(self, trained: nn.Module) -> AbstractContextManager[None]:
+        """Gradients in the block stay each process' own; those after it carry them along."""
+        if isinstance(trained, DistributedDataParallel):
+            own: AbstractContextManager[None] = trained.no_sync()
+            return own
+        return nullcontext()
+
     @torch.no_grad()
-    def unify(self, loss: nn.Module) -> None:
+    def unify(self, loss: nn.Module, divided: Callable[[Tensor], bool] = lambda _: False) -> None:
         """Keep a loss' gradients and buffers (centers, a memory) one truth on all processes.
 
         Every process computes the loss of the same batch, so they are equal already, but for arithmetic
         whose order is not fixed (atomic additions on a GPU): without this they would drift apart.
+
+        Args:
+            loss: of the step.
+            divided: whether a tensor is meant to differ: each process holds other rows of it.
         """
         if self.size == 1:
             return
         for parameter in loss.parameters():
-            if parameter.grad is not None:
+            if parameter.grad is not None and not divided(parameter):
                 dist.all_reduce(parameter.grad)
                 parameter.grad.div_(self.size)
-        self.unify_buffers(loss)
+        self.unify_buffers(loss, divided)
 
     @torch.no_grad()
-    def unify_buffers(self, module: nn.Module) -> None:
+    def unify_buffers(self, module: nn.Module, divided: Callable[[Tensor], bool] = lambda _: False) -> None:
         """Give every process the first one's buffers: running statistics differ, each saw its own share."""
         if self.size > 1:
             for buffer in module.buffers():
+                if divided(buffer):
+                    continue
                 dist.broadcast(buffer, src=0)
 
 
@@ -140,8 +186,11 @@ ALONE = World()
 
 
 @contextmanager
-def join_world() -> Iterator[World]:
+def join_world(timeout_s: float = 600.0) -> Iterator[World]:
     """The processes that torchrun started this one with; alone without it.
+
+    Args:
+        timeout_s: a process that is silent for longer counts as dead.
 
     Raises:
         BenchError: another process has died or does not answer.
@@ -154,7 +203,9 @@ def join_world() -> Iterator[World]:
     if torch.cuda.is_available():
         torch.cuda.set_device(local_rank)
     if not dist.is_initialized():  # once a process: torchrun's rendezvous cannot be joined a second time
-        dist.init_process_group("nccl" if torch.cuda.is_available() else "gloo", timeout=TIMEOUT)
+        dist.init_process_group(
+            "nccl" if torch.cuda.is_available() else "gloo", timeout=timedelta(seconds=timeout_s)
+        )
         atexit.register(dist.destroy_process_group)
     world = World(dist.get_rank(), size, local_rank, int(os.environ.get("LOCAL_WORLD_SIZE", "1")))
     try:
@@ -185,6 +236,43 @@ class _Gather(torch.autograd.Function):
         (gradient,) = gradients
         world: World = context.world
         return gradient[world.share(len(gradient))] * world.size, None
+
+
+class _Spread(torch.autograd.Function):
+    """Identity; its gradient is summed over the processes, each of which has seen other classes."""
+
+    @staticmethod
+    def forward(context: Any, values: Tensor) -> Tensor:
+        return values.view_as(values)
+
+    @staticmethod
+    def backward(context: Any, *gradients: Tensor) -> Tensor:
+        (gradient,) = gradients
+        summed = gradient.contiguous().clone()
+        dist.all_reduce(summed)
+        return summed
+
+
+class _Sum(torch.autograd.Function):
+    """Sum over the processes. All compute the same from it, so each knows the gradient of its own summand."""
+
+    @staticmethod
+    def forward(context: Any, values: Tensor) -> Tensor:
+        summed = values.contiguous().clone()
+        dist.all_reduce(summed)
+        return summed
+
+    @staticmethod
+    def backward(context: Any, *gradients: Tensor) -> Tensor:
+        (gradient,) = gradients
+        return gradient
+
+
+@torch.no_grad()
+def _maximum(values: Tensor) -> Tensor:
+    highest = values.contiguous().clone()
+    dist.all_reduce(highest, op=dist.ReduceOp.MAX)
+    return highest
 
 
 def _all_gather(rows: Tensor, size: int) -> Tensor:

@@ -15,17 +15,19 @@ from bench.data import Images, Preprocess
 from bench.distributed import ALONE, World
 
 Flip = Literal["none", "sum", "concat"]
-Precision = Literal["float32", "bf16", "float64"]
+Precision = Literal["float32", "bf16", "fp16", "float64"]
+
+_HALF = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 def weights_dtype(precision: Precision) -> torch.dtype:
-    """What weights are kept in: float32, of which bf16 arithmetic makes its copies, or float64."""
+    """What weights are kept in: float32, of which half precision makes its copies, or float64."""
     return torch.float64 if precision == "float64" else torch.float32
 
 
 def autocast(device: torch.device, precision: Precision) -> AbstractContextManager[Any]:
     """The arithmetic that the backbone runs in; weights stay float32."""
-    return torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16")
+    return torch.autocast(device.type, _HALF.get(precision, torch.bfloat16), enabled=precision in _HALF)
 
 
 def forward(backbone: nn.Module, pixels: Tensor, *, preprocess: Preprocess, precision: Precision) -> Tensor:

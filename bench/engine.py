@@ -15,7 +15,7 @@ from bench.build import build
 from bench.checkpoint import Checkpoints
 from bench.config import RunConfig, load_config
 from bench.data import DATASETS, Data, cache_folder
-from bench.device import check_bf16, choose_device, choose_threads
+from bench.device import check_precision, choose_arithmetic, choose_device, choose_threads
 from bench.distributed import join_world
 from bench.errors import UserError
 from bench.follow import Over, follow
@@ -32,6 +32,7 @@ def run(
     again: bool = False,
     track: bool = True,
     test: bool = True,
+    profile: bool = False,
     progress: Progress | None = None,
 ) -> RunRecord:
     """Train and evaluate what a configuration asks for.
@@ -46,6 +47,7 @@ def run(
         again: train a finished run anew.
         track: deliver to MLflow while running; False leaves that to another process.
         test: evaluate the test protocols at the end; a search does not, for the test steers nothing.
+        profile: write a trace of a few training steps, `trace.json`, into the run folder.
         progress: hears how it goes.
 
     Raises:
@@ -59,11 +61,17 @@ def run(
         raise UserError("--again starts anew and --resume continues: choose one of them")
     config = source if isinstance(source, RunConfig) else load_config(source, overrides)
     progress = progress or Quiet()
-    with Interrupts() as interrupts, join_world() as world:
+    with Interrupts() as interrupts, join_world(config.runtime.timeout_s) as world:
         device = choose_device(config.runtime.device, world)
         choose_threads(config.runtime.threads, world)
-        if config.train.precision == "bf16":
-            check_bf16(device)
+        runtime = config.runtime
+        choose_arithmetic(
+            device,
+            tf32=runtime.tf32,
+            cudnn_benchmark=runtime.cudnn_benchmark,
+            deterministic=runtime.deterministic,
+        )
+        check_precision(config.train.precision, device)
         progress.stage(f"data: {config.data.name}")
         data = DATASETS.build(config.data.name, {"cache": cache_folder()}, config.data.options)
         folder = RunFolder(run_path(config))
@@ -72,7 +80,9 @@ def run(
         learner, schedule, length = build(config, data, device, world, starts=starts)
         if not world.is_first:
             return follow(config, data, learner, schedule, length, device, interrupts, test=test)
-        attempt = Attempt(config, data, folder, device, progress, interrupts, world, test=test)
+        attempt = Attempt(
+            config, data, folder, device, progress, interrupts, world, test=test, profile=profile
+        )
         with attempt.heard_by_others(), folder.lock():
             if not again and (finished := finished_record(folder, data)):
                 progress.stage(f"this run is finished already; its record: {folder.path / 'record.json'}")

@@ -109,17 +109,25 @@ def follow(
 
         def assess(protocol: PairProtocol) -> Evaluation:
             return evaluate_learner(
-                learner, protocol, config, preprocess=preprocess(config), check=interrupts.check
+                learner,
+                protocol,
+                config,
+                preprocess=preprocess(config),
+                check=learner.shards.checking(interrupts.check),
             )
 
         def validate() -> dict[str, float]:
             figures = assess(data.validation).verification.metrics
             return {f"validation/{name}": value for name, value in figures.items()}
 
+        def take_part() -> None:
+            if learner.shards.is_divided:
+                learner.state_dict()  # which the first process writes
+
         recipe = Recipe(
             data.train, augmentation(config), preprocess(config), schedule, length, config, device, world
         )
-        train(learner, recipe, Outside(validate, lambda: None, _Silent(), Quiet(), interrupts, Clock()))
+        train(learner, recipe, Outside(validate, take_part, _Silent(), Quiet(), interrupts, Clock()))
         if config.evaluate.weights == "best":
             chosen = world.tell()  # the first process has the checkpoint
             learner.evaluated.load_state_dict(_opened(chosen.learner, device))

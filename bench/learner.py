@@ -12,7 +12,9 @@ from torch import nn
 from bench.data import BatchSource
 from bench.distributed import ALONE, World
 from bench.freeze import Freeze
+from bench.loss_scale import LossScale
 from bench.results import Best, WarmStart
+from bench.shards import Shards
 from bench.window import Window
 from losses import Loss
 
@@ -53,6 +55,9 @@ class Learner:
         world: processes that train it together.
         freeze: which weights stand still, and until when.
         warm_start: whose weights the training started from; None: none of a run's.
+        scales_loss: train with a scaled loss, as fp16 needs.
+        shards: of the loss; None: it is whole.
+        compiles: call the backbone through torch.compile in training.
     """
 
     def __init__(
@@ -66,6 +71,9 @@ class Learner:
         world: World = ALONE,
         freeze: Freeze | None = None,
         warm_start: WarmStart | None = None,
+        scales_loss: bool = False,
+        shards: Shards | None = None,
+        compiles: bool = False,
     ) -> None:
         self.world = world
         self.backbone = backbone
@@ -73,6 +81,8 @@ class Learner:
         self.optimizer = optimizer
         self.source = source
         self.ema = Ema(backbone, ema_decay) if ema_decay is not None else None
+        self.shards = shards or Shards(loss, world, wanted=False)
+        self.loss_scale = LossScale() if scales_loss else None
         self.step = 0
         self.images = 0
         self.images_forward_only = 0
@@ -85,17 +95,18 @@ class Learner:
         loss.train()
         self.freeze = freeze or Freeze(backbone, "none", until_step=None)
         self.freeze.apply(self.step)
-        self._wrapped = backbone
+        self.called = _compiled(backbone) if compiles else backbone
+        self._wrapped = self.called
         self._wrapped_for: tuple[bool, ...] | None = None
 
     @property
     def trained(self) -> nn.Module:
         """The backbone to call in training; over several processes gradients of what learns are averaged."""
         if self.world.size == 1:
-            return self.backbone
+            return self.called
         learning = tuple(parameter.requires_grad for parameter in self.backbone.parameters())
         if learning != self._wrapped_for:  # weights have been frozen or thawed
-            self._wrapped, self._wrapped_for = self.world.parallel(self.backbone), learning
+            self._wrapped, self._wrapped_for = self.world.parallel(self.called), learning
         return self._wrapped
 
     @property
@@ -120,7 +131,10 @@ class Learner:
             self.best = Best(metric=f"validation/{best_by}", value=value, step=self.step)
 
     def state_dict(self) -> dict[str, Any]:
-        """All of it. No generator has a state to keep: every draw follows from the seed and the step."""
+        """All of it; where classes are divided all processes have to ask.
+
+        No generator has a state to keep: every draw follows from the seed and the step.
+        """
         return {
             "step": self.step,
             "images": self.images,
@@ -131,9 +145,10 @@ class Learner:
             "warm_start": self.warm_start.model_dump() if self.warm_start else None,
             "window": self.window.state_dict(),
             "backbone": self.backbone.state_dict(),
-            "loss": self.loss.state_dict(),
-            "optimizer": self.optimizer.state_dict(),
+            "loss": self.shards.gather(self.loss.state_dict()),
+            "optimizer": self.shards.gather_optimizer(self.optimizer),
             "ema": self.ema.model.state_dict() if self.ema else None,
+            "loss_scale": self.loss_scale.state_dict() if self.loss_scale else None,
             "source": self.source.state_dict(),
         }
 
@@ -148,9 +163,18 @@ class Learner:
         self.warm_start = WarmStart(**state["warm_start"]) if state["warm_start"] else None
         self.window.load_state_dict(state["window"])
         self.backbone.load_state_dict(state["backbone"])
-        self.loss.load_state_dict(state["loss"])
-        self.optimizer.load_state_dict(state["optimizer"])
+        self.loss.load_state_dict(self.shards.cut(state["loss"]))
+        self.optimizer.load_state_dict(self.shards.cut_optimizer(self.optimizer, state["optimizer"]))
         if self.ema:
             self.ema.model.load_state_dict(state["ema"])
+        if self.loss_scale:
+            self.loss_scale.load_state_dict(state["loss_scale"])
         self.source.load_state_dict(state["source"])
         self.freeze.apply(self.step)
+
+
+def _compiled(backbone: nn.Module) -> nn.Module:
+    """Beside the backbone, which keeps its names in checkpoints: both share the weights."""
+    # torch's own random numbers: dropout draws what it draws uncompiled, and the same in both passes
+    compiled: nn.Module = torch.compile(backbone, options={"fallback_random": True})  # type: ignore[assignment]
+    return compiled

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 import math
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from itertools import pairwise
 from typing import Protocol
 
 import torch
@@ -20,6 +20,7 @@ from bench.embed import forward
 from bench.errors import Killed, TrainingError, UserError
 from bench.interrupts import Interrupts
 from bench.learner import Learner
+from bench.passes import Passes, pieces
 from bench.progress import Progress
 from bench.results import MetricsLine
 from bench.schedules import Schedule
@@ -111,19 +112,17 @@ class Recipe:
         number: int,
     ) -> Tensor:
         """Raw embeddings (n, D) of those rows of `indices`, as `Embed` says: forward only."""
-        was_training = learner.backbone.training
-        learner.backbone.train(training)
-        starts = list(range(rows.start, rows.stop, batch_size))
-        if len(starts) > 1 and starts[-1] == rows.stop - 1:
-            starts.pop()  # one image has no batch statistics: it joins the batch before
+        modes = [(module, module.training) for module in learner.backbone.modules()]
+        if not training:  # else as in training, where parts may be frozen
+            learner.backbone.eval()
         embeddings = []
-        for start, end in pairwise([*starts, rows.stop]):
-            share = slice(start, end)
+        for share in pieces(rows, batch_size):
             pixels = self.pixels(indices[share])
             if training:
                 pixels = self.augment(pixels, number, len(indices), share, draw=Draw.SELECTION)
             embeddings.append(self.embeddings(learner.backbone, pixels))
-        learner.backbone.train(was_training)
+        for module, was_training in modes:
+            module.training = was_training
         return torch.cat(embeddings)
 
 
@@ -146,6 +145,7 @@ class Outside:
         progress: hears of every logged step.
         interrupts: tells whether a signal has come.
         clock: adds up the parts.
+        stepped: called after every step.
         said: kinds of warnings that need not be said twice.
     """
 
@@ -155,6 +155,7 @@ class Outside:
     progress: Progress
     interrupts: Interrupts
     clock: Clock
+    stepped: Callable[[], None] = lambda: None
     said: set[str] = field(default_factory=set)
 
 
@@ -177,6 +178,10 @@ def train(learner: Learner, recipe: Recipe, outside: Outside) -> None:
         learner.window.skip_time()
         saved_at = time.monotonic()
 
+    def together(is_due: bool) -> bool:
+        # all processes hold a part of what is saved, and their clocks differ
+        return recipe.world.any(is_due) if learner.shards.is_divided else is_due
+
     with outside.interrupts.held():
         try:
             learner.window.skip_time()
@@ -184,12 +189,13 @@ def train(learner: Learner, recipe: Recipe, outside: Outside) -> None:
                 if length.evaluates_after(learner.step) and learner.validated_step < learner.step:
                     _validate(learner, outside, recipe.config.evaluate.best)
                     save()
-                elif time.monotonic() - saved_at >= recipe.config.runtime.checkpoint_every_s:
+                elif together(time.monotonic() - saved_at >= recipe.config.runtime.checkpoint_every_s):
                     save()
                 if learner.step == length.total_steps:
                     return
                 _stop_if_told(recipe.world, outside.interrupts)
                 _step(learner, recipe, outside)
+                outside.stepped()
         except Killed:
             save()
             raise
@@ -204,7 +210,7 @@ def _stop_if_told(world: World, interrupts: Interrupts) -> None:
 def _step(learner: Learner, recipe: Recipe, outside: Outside) -> None:
     clock, config, length, world = outside.clock, recipe.config, recipe.length, recipe.world
     learner.freeze.apply(learner.step)
-    loss, optimizer = learner.loss, learner.optimizer
+    loss, optimizer, scale = learner.loss, learner.optimizer, learner.loss_scale
 
     def embed(indices: Indices, *, batch_size: int, training: bool = False, number: int = 0) -> Tensor:
         learner.images_forward_only += len(indices)
@@ -224,7 +230,16 @@ def _step(learner: Learner, recipe: Recipe, outside: Outside) -> None:
         pixels = recipe.augment(pixels, batch.number, len(batch.indices), share)
         labels = recipe.labels(batch.indices)  # of all processes, as the embeddings will be
     with clock.part("forward"):
-        embeddings = world.gather(recipe.embeddings(learner.trained, pixels))
+        passes = Passes(
+            learner.called,
+            learner.trained,
+            recipe.embeddings,
+            pixels,
+            micro_batch=config.train.micro_batch,
+            seed=functools.partial(torch_seed, config.seed, Draw.FORWARD, learner.step, world.rank),
+            world=world,
+        )
+        embeddings = world.gather(passes.forward())
     with clock.part("loss"):
         # a miner that draws draws alike everywhere
         torch.manual_seed(torch_seed(config.seed, Draw.LOSS, learner.step))
@@ -240,28 +255,36 @@ def _step(learner: Learner, recipe: Recipe, outside: Outside) -> None:
             raise TrainingError(_not_finite(output, learner.step + 1, rate))
     with clock.part("backward"):
         optimizer.zero_grad(set_to_none=True)
-        output.total.backward()
-        world.unify(loss)
+        passes.backward(scale.scaled(output.total) if scale else output.total)
+        world.unify(loss, learner.shards.holds)
     with clock.part("optimizer"):
-        extra = {"learning_rate": rate}
+        extra: dict[str, float] = {"learning_rate": rate}
         for group in optimizer.param_groups:
             group["lr"] = rate
         parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
         gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
-        norm = torch.nn.utils.get_total_norm(gradients)
-        if not torch.isfinite(norm):
+        if scale:
+            scale.unscale(gradients)
+        norm = learner.shards.total_norm(parameters)
+        is_finite = bool(torch.isfinite(norm))
+        if scale:
+            extra |= {"loss_scale": scale.scale, "step_skipped": float(not is_finite)}
+            scale.update(finite=is_finite)
+        # in fp16 a gradient that overflows is a sign to scale less, as long as the loss is scaled up at all
+        if not is_finite and not (scale and scale.scale >= 1.0):
             raise TrainingError(
                 f"step {learner.step + 1}: the loss is finite ({float(output.total.detach()):.4g}), its "
                 f"gradient is not; the weights of step {learner.step} are untouched; look for a root or "
                 "logarithm at 0"
             )
-        extra["gradient_norm"] = float(norm)
-        if config.train.clip_norm is not None:
-            torch.nn.utils.clip_grads_with_norm_(parameters, config.train.clip_norm, norm)
-        optimizer.step()
+        extra["gradient_norm"] = float(norm) if is_finite else math.nan
+        if is_finite:
+            if config.train.clip_norm is not None:
+                torch.nn.utils.clip_grads_with_norm_(parameters, config.train.clip_norm, norm)
+            optimizer.step()
         learner.step += 1
         learner.images += len(batch.indices)
-        if learner.ema:
+        if learner.ema and is_finite:
             learner.ema.update(learner.backbone, learner.step)
     with clock.part("logging"):
         learner.window.add(output, extra, len(batch.indices))

@@ -13,6 +13,7 @@ Every loss has a name in `LOSSES`, every miner one in `MINERS`.
 from losses.adaface import AdaFace
 from losses.arcface import ArcFace
 from losses.center import Center, CenterTerm
+from losses.classes import Classes
 from losses.collapse import collapse_warning
 from losses.combined_margin import CombinedMargin
 from losses.contrastive import Contrastive
@@ -41,6 +42,7 @@ __all__ = [
     "Center",
     "CenterTerm",
     "Choice",
+    "Classes",
     "CombinedMargin",
     "Contrastive",
     "CosFace",

@@ -50,6 +50,8 @@ class AdaFace(Loss):
     norm_mean: Tensor
     norm_std: Tensor
 
+    class_rows = ("weight",)
+
     def __init__(
         self,
         embedding_dim: int,
@@ -78,10 +80,13 @@ class AdaFace(Loss):
             self.norm_std.lerp_(lengths.std().to(self.norm_std.dtype), self.momentum)
         quality = (lengths - self.norm_mean) / (self.norm_std + _EPSILON) * self.concentration
         quality = quality.clamp(-1.0, 1.0).to(embeddings.dtype)
+        embeddings = self.classes.spread(embeddings)
         cosine = cosines(embeddings, self.weight)
-        angle = angles(of_labels(cosine, labels)) - self.margin * quality
+        angle = angles(of_labels(cosine, labels, self.classes)) - self.margin * quality
         target = angle.clamp(0.0, math.pi).cos() - self.margin * (1.0 + quality)
-        output = margin_softmax(cosine, labels, target, self.scale, monitoring=self.monitoring)
+        output = margin_softmax(
+            cosine, labels, target, self.scale, monitoring=self.monitoring, classes=self.classes
+        )
         if not self.monitoring:
             return output
         return LossOutput(output.total, output.parts, {**output.monitors, "embedding_norm": lengths.mean()})

@@ -41,6 +41,8 @@ class ArcFace(Loss):
         test_arcface_equals_insightface_below_pi.
     """
 
+    class_rows = ("weight",)
+
     def __init__(
         self, embedding_dim: int, num_classes: int, *, margin: Radians = 0.5, scale: Positive = 64.0
     ) -> None:
@@ -52,6 +54,9 @@ class ArcFace(Loss):
 
     def compute(self, embeddings: Tensor, labels: Tensor) -> LossOutput:
         """See the class."""
+        embeddings = self.classes.spread(embeddings)
         cosine = cosines(embeddings, self.weight)
-        target = torch.cos(angles(of_labels(cosine, labels)) + self.margin)
-        return margin_softmax(cosine, labels, target, self.scale, monitoring=self.monitoring)
+        target = torch.cos(angles(of_labels(cosine, labels, self.classes)) + self.margin)
+        return margin_softmax(
+            cosine, labels, target, self.scale, monitoring=self.monitoring, classes=self.classes
+        )

@@ -54,6 +54,7 @@ class CenterTerm(Loss):
     """
 
     centers: Tensor
+    class_rows = ("centers",)
 
     def __init__(
         self,
@@ -77,7 +78,7 @@ class CenterTerm(Loss):
     def compute(self, embeddings: Tensor, labels: Tensor) -> LossOutput:
         """See the class. In training mode the centers move."""
         # A gather of B rows: with C = 100,000 a matrix B x C would cost a thousand times as much.
-        own = self.centers[labels].to(embeddings.dtype)
+        own = self.classes.take(self.centers, labels).to(embeddings.dtype)
         squares = (embeddings - own).square()
         total = squares.mean() if self.convention == "facenet" else squares.sum(1).mean() / 2
         if self.training and not isinstance(self.centers, nn.Parameter):
@@ -88,13 +89,13 @@ class CenterTerm(Loss):
     @torch.no_grad()
     def _move(self, towards: Tensor, labels: Tensor) -> None:
         """Move the centers; images of one identity add up."""
-        towards = (1.0 - self.alfa) * towards
+        held = self.classes.held(labels)
+        towards = ((1.0 - self.alfa) * towards).masked_fill(~held.unsqueeze(1), 0.0)
+        rows = self.classes.rows(labels)
         if self.convention == "paper":
-            images = torch.zeros_like(self.centers[:, 0]).index_add_(
-                0, labels, torch.ones_like(labels, dtype=self.centers.dtype)
-            )
-            towards = towards / (1.0 + images[labels].to(towards.dtype)).unsqueeze(1)
-        self.centers.index_add_(0, labels, towards.to(self.centers.dtype))
+            images = torch.zeros_like(self.centers[:, 0]).index_add_(0, rows, held.to(self.centers.dtype))
+            towards = towards / (1.0 + images[rows].to(towards.dtype)).unsqueeze(1)
+        self.centers.index_add_(0, rows, towards.to(self.centers.dtype))
 
 
 @LOSSES.register

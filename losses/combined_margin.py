@@ -38,6 +38,8 @@ class CombinedMargin(Loss):
         test_margin_gradient_equals_formula; special cases: test_combined_margin_holds_arcface_and_cosface.
     """
 
+    class_rows = ("weight",)
+
     def __init__(
         self,
         embedding_dim: int,
@@ -58,7 +60,10 @@ class CombinedMargin(Loss):
 
     def compute(self, embeddings: Tensor, labels: Tensor) -> LossOutput:
         """See the class."""
+        embeddings = self.classes.spread(embeddings)
         cosine = cosines(embeddings, self.weight)
-        angle = self.angle_factor * angles(of_labels(cosine, labels)) + self.angle_margin
+        angle = self.angle_factor * angles(of_labels(cosine, labels, self.classes)) + self.angle_margin
         target = torch.cos(angle) - self.cosine_margin
-        return margin_softmax(cosine, labels, target, self.scale, monitoring=self.monitoring)
+        return margin_softmax(
+            cosine, labels, target, self.scale, monitoring=self.monitoring, classes=self.classes
+        )

@@ -34,6 +34,8 @@ class CosFace(Loss):
         test_margin_gradient_equals_formula, test_margin_zero_is_norm_softmax.
     """
 
+    class_rows = ("weight",)
+
     def __init__(
         self, embedding_dim: int, num_classes: int, *, margin: Fraction = 0.35, scale: Positive = 64.0
     ) -> None:
@@ -45,6 +47,9 @@ class CosFace(Loss):
 
     def compute(self, embeddings: Tensor, labels: Tensor) -> LossOutput:
         """See the class."""
+        embeddings = self.classes.spread(embeddings)
         cosine = cosines(embeddings, self.weight)
-        target = of_labels(cosine, labels) - self.margin
-        return margin_softmax(cosine, labels, target, self.scale, monitoring=self.monitoring)
+        target = of_labels(cosine, labels, self.classes) - self.margin
+        return margin_softmax(
+            cosine, labels, target, self.scale, monitoring=self.monitoring, classes=self.classes
+        )

@@ -8,9 +8,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from losses.classes import ALL_CLASSES, Classes, cross_entropy, hit_rate
 from losses.distances import normalize
 from losses.loss import LossOutput
-from losses.softmax import cross_entropy, hit_rate
 
 
 def class_directions(num_classes: int, embedding_dim: int) -> nn.Parameter:
@@ -23,9 +23,9 @@ def cosines(embeddings: Tensor, weight: Tensor) -> Tensor:
     return F.linear(normalize(embeddings), normalize(weight.to(embeddings.dtype)))
 
 
-def of_labels(cosine: Tensor, labels: Tensor) -> Tensor:
-    """(B,) the cosine that each image has with its own class."""
-    return cosine.gather(1, labels.unsqueeze(1)).squeeze(1)
+def of_labels(cosine: Tensor, labels: Tensor, classes: Classes = ALL_CLASSES) -> Tensor:
+    """(B,) the cosine that each image has with its own class; with another where that is not held here."""
+    return cosine.gather(1, classes.rows(labels).unsqueeze(1)).squeeze(1)
 
 
 def angles(cosine: Tensor) -> Tensor:
@@ -39,7 +39,13 @@ def angles(cosine: Tensor) -> Tensor:
 
 
 def margin_softmax(
-    cosine: Tensor, labels: Tensor, target: Tensor, scale: float | Tensor, *, monitoring: bool
+    cosine: Tensor,
+    labels: Tensor,
+    target: Tensor,
+    scale: float | Tensor,
+    *,
+    monitoring: bool,
+    classes: Classes = ALL_CLASSES,
 ) -> LossOutput:
     """Cross entropy over scaled cosines, of which each image's own is replaced.
 
@@ -47,19 +53,22 @@ def margin_softmax(
     embedding and its class.
 
     Args:
-        cosine: (B, C).
+        cosine: (B, C), of the classes held here.
         labels: (B,).
-        target: (B,), in place of the cosine with the own class.
+        target: (B,), in place of the cosine with the own class; read where that is held here.
         scale: s, a number or (B, 1).
         monitoring: whether to compute monitors.
+        classes: whose cosines these are.
     """
-    logits = scale * cosine.scatter(1, labels.unsqueeze(1), target.unsqueeze(1))
-    total = cross_entropy(logits, labels)
+    if not classes.is_whole:  # elsewhere the cosine stays what it is
+        target = torch.where(classes.held(labels), target, of_labels(cosine, labels, classes))
+    logits = scale * cosine.scatter(1, classes.rows(labels).unsqueeze(1), target.unsqueeze(1))
+    total = cross_entropy(logits, labels, classes=classes)
     monitors = {}
     if monitoring:
-        own = angles(of_labels(cosine.detach(), labels)).mean()
+        own = angles(classes.of_labels(cosine.detach(), labels)).mean()
         monitors = {
-            "train_accuracy": hit_rate(cosine, labels),
+            "train_accuracy": hit_rate(cosine, labels, classes),
             "target_angle_deg": own * (180.0 / math.pi),
         }
     return LossOutput(total, {"cross_entropy": total.detach()}, monitors)

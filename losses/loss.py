@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import torch
 from torch import Tensor, nn
 
+from losses.classes import ALL_CLASSES, Classes
 from losses.options import check_options
 from losses.registry import Registry
 
@@ -53,11 +54,16 @@ class Loss(nn.Module):
     Attributes:
         num_classes: C where labels index classes, which are then checked; None where they only tell
             identities apart.
+        classes: those whose rows this process holds; the engine sets it where several divide them.
+        class_rows: names of the parameters and buffers with one row a class, (C, ...), that `compute` reads
+            through `classes`. A loss that names none is held whole by every process.
         monitoring: False spares the time that monitors take; `LossOutput.monitors` is then empty.
     """
 
     num_classes: int | None = None
     monitoring: bool = True
+    classes: Classes = ALL_CLASSES
+    class_rows: ClassVar[tuple[str, ...]] = ()
 
     def __new__(cls, *_: Any, **options: Any) -> Self:
         """Refuse options outside the bounds that their types state, here and for every subclass."""

@@ -35,6 +35,8 @@ class NormSoftmax(Loss):
         test_margin_gradient_equals_formula.
     """
 
+    class_rows = ("weight",)
+
     def __init__(self, embedding_dim: int, num_classes: int, *, scale: Positive = 16.0) -> None:
         super().__init__()
         self.num_classes = num_classes
@@ -43,6 +45,9 @@ class NormSoftmax(Loss):
 
     def compute(self, embeddings: Tensor, labels: Tensor) -> LossOutput:
         """See the class."""
+        embeddings = self.classes.spread(embeddings)
         cosine = cosines(embeddings, self.weight)
-        target = of_labels(cosine, labels)
-        return margin_softmax(cosine, labels, target, self.scale, monitoring=self.monitoring)
+        target = of_labels(cosine, labels, self.classes)
+        return margin_softmax(
+            cosine, labels, target, self.scale, monitoring=self.monitoring, classes=self.classes
+        )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from losses.classes import cross_entropy, hit_rate
 from losses.loss import LOSSES, Loss, LossOutput
 from losses.types import Probability
 
@@ -33,6 +34,8 @@ class Softmax(Loss):
     Checked against: loops in float64: test_softmax_equals_loops, test_softmax_gradient_equals_formula.
     """
 
+    class_rows = ("classifier.weight", "classifier.bias")
+
     def __init__(
         self,
         embedding_dim: int,
@@ -48,25 +51,10 @@ class Softmax(Loss):
 
     def compute(self, embeddings: Tensor, labels: Tensor) -> LossOutput:
         """See the class."""
+        embeddings = self.classes.spread(embeddings)
         weight = self.classifier.weight.to(embeddings.dtype)
         bias = self.classifier.bias
         logits = F.linear(embeddings, weight, None if bias is None else bias.to(embeddings.dtype))
-        total = cross_entropy(logits, labels, self.label_smoothing)
-        monitors = {"train_accuracy": hit_rate(logits, labels)} if self.monitoring else {}
+        total = cross_entropy(logits, labels, self.label_smoothing, self.classes)
+        monitors = {"train_accuracy": hit_rate(logits, labels, self.classes)} if self.monitoring else {}
         return LossOutput(total, {"cross_entropy": total.detach()}, monitors)
-
-
-def cross_entropy(logits: Tensor, labels: Tensor, label_smoothing: float = 0.0) -> Tensor:
-    """Mean cross entropy in nats.
-
-    Args:
-        logits: (B, C).
-        labels: (B,) in [0, C).
-        label_smoothing: share of the target that is spread evenly over all classes.
-    """
-    return F.cross_entropy(logits, labels, label_smoothing=label_smoothing)
-
-
-def hit_rate(logits: Tensor, labels: Tensor) -> Tensor:
-    """Share of the batch whose largest logit is that of its label; detached."""
-    return (logits.detach().argmax(1) == labels).to(logits.dtype).mean()

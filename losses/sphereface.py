@@ -42,6 +42,8 @@ class SphereFace(Loss):
         test_sphereface_lambda_falls_to_its_end; gradient by finite differences (contract).
     """
 
+    class_rows = ("weight",)
+
     def __init__(
         self,
         embedding_dim: int,
@@ -75,11 +77,14 @@ class SphereFace(Loss):
 
     def compute(self, embeddings: Tensor, labels: Tensor) -> LossOutput:
         """See the class."""
+        embeddings = self.classes.spread(embeddings)
         cosine = cosines(embeddings, self.weight)
-        own = of_labels(cosine, labels)
+        own = of_labels(cosine, labels, self.classes)
         target = (self.plain_share * own + _psi(own, self.margin)) / (1.0 + self.plain_share)
         length = embeddings.norm(dim=1, keepdim=True)
-        return margin_softmax(cosine, labels, target, length, monitoring=self.monitoring)
+        return margin_softmax(
+            cosine, labels, target, length, monitoring=self.monitoring, classes=self.classes
+        )
 
 
 def _psi(cosine: Tensor, margin: int) -> Tensor:

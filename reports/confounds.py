@@ -42,6 +42,10 @@ _NAMES = {
     "environment.device_name": "Device",
     "environment.threads": "Threads of the CPU",
     "environment.processes": "Processes",
+    "environment.batch_norm_images": "Images that batch normalisation sees together",
+    "environment.tf32": "TF32 arithmetic",
+    "environment.cudnn_benchmark": "Convolutions chosen by trial",
+    "environment.deterministic": "Deterministic operations",
     "code.version": "Version of the code",
     "code.git_commit": "Commit of the code",
     "code.git_dirty": "Uncommitted changes in the code",
@@ -133,6 +137,11 @@ def _settings(record: RunRecord) -> dict[str, str]:
         "environment.device_name": environment.device_name,
         "environment.threads": str(environment.threads),
         "environment.processes": str(environment.processes),
+        **{
+            f"environment.{name}": _text(value)
+            for name in ("batch_norm_images", "tf32", "cudnn_benchmark", "deterministic")
+            if (value := getattr(environment, name)) is not None
+        },
         **{f"package {name}": version for name, version in environment.packages.items()},
         "environment.python": environment.python,
         "code.version": code.version,

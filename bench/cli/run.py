@@ -27,6 +27,9 @@ from bench.cli.running import do_runs, plan
 @click.option("--gpus", type=click.IntRange(min=1), help="Train each run on so many GPUs of this machine.")
 @click.option("--resume", is_flag=True, help="Continue interrupted runs from their last checkpoint.")
 @click.option("--again", is_flag=True, help="Train finished and interrupted runs anew.")
+@click.option(
+    "--profile", is_flag=True, help="Trace a few steps of a run (trace.json) and show where its time goes."
+)
 def run(
     arguments: tuple[str, ...],
     seeds: int | None,
@@ -34,6 +37,7 @@ def run(
     gpus: int | None,
     resume: bool,
     again: bool,
+    profile: bool,
 ) -> None:
     """Train, evaluate and track one or more configurations.
 
@@ -50,7 +54,7 @@ def run(
     sources, overrides = split_arguments(arguments)
     if gpus is not None:
         relaunch(gpus)
-    run_all(sources, overrides, seeds, workers, resume=resume, again=again)
+    run_all(sources, overrides, seeds, workers, resume=resume, again=again, profile=profile)
 
 
 def run_all(
@@ -61,6 +65,7 @@ def run_all(
     *,
     resume: bool,
     again: bool,
+    profile: bool = False,
 ) -> None:
     """Do what `bench run` does: every configuration with every seed, then the table.
 
@@ -68,11 +73,13 @@ def run_all(
         SystemExit: runs have failed.
     """
     planned = [each for source in sources for each in plan(source, overrides, seeds)]
-    records, failures = do_runs(planned, workers, resume=resume, again=again)
-    from bench.cli.summary import print_summary
+    records, failures = do_runs(planned, workers, resume=resume, again=again, profile=profile)
+    from bench.cli.summary import print_profile, print_summary
 
     if records and launched_rank() == 0:
         print_summary(records, [each.config for each in planned])
+        if profile:
+            print_profile(records[0], planned[0].config)
     for outcome in failures:
         click.echo(f"{outcome.job.title}: {outcome.error}", err=True)
     if failures:

@@ -59,7 +59,7 @@ def plan(source: str, overrides: Sequence[str], seeds: int | None) -> list[Plann
 
 
 def do_runs(
-    planned: Sequence[Planned], workers: Workers, *, resume: bool, again: bool
+    planned: Sequence[Planned], workers: Workers, *, resume: bool, again: bool, profile: bool = False
 ) -> tuple[list[RunRecord], list[Outcome]]:
     """Do what is not done yet: a single run here, several in the pool, or one after the other under torchrun.
 
@@ -71,22 +71,26 @@ def do_runs(
         BenchError: the only run has failed.
         Killed: a signal came.
     """
+    if profile and (len(planned) > 1 or workers != 1):
+        raise UserError("--profile: looks at one run; name one CONFIG, without --seeds and --workers")
     if is_launched():
         # every process passes here: all of them train each run
-        return [_run_here(each, resume=resume, again=again) for each in planned], []
+        return [_run_here(each, resume=resume, again=again, profile=profile) for each in planned], []
     if len(planned) == 1 and workers == 1:
-        return [_run_here(planned[0], resume=resume, again=again)], []
+        return [_run_here(planned[0], resume=resume, again=again, profile=profile)], []
     return _run_in_pool(planned, workers, resume=resume, again=again)
 
 
-def _run_here(planned: Planned, *, resume: bool, again: bool) -> RunRecord:
+def _run_here(planned: Planned, *, resume: bool, again: bool, profile: bool) -> RunRecord:
     from bench.cli.board import open_board
     from bench.engine import run
 
     if launched_rank():
         return run(planned.config, resume=resume, again=again)
     with open_board() as board:
-        return run(planned.config, resume=resume, again=again, progress=board.row(planned.title))
+        return run(
+            planned.config, resume=resume, again=again, profile=profile, progress=board.row(planned.title)
+        )
 
 
 def _run_in_pool(

@@ -8,6 +8,7 @@ import statistics
 from collections.abc import Sequence
 from pathlib import Path
 
+import click
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.measure import Measurement
@@ -15,9 +16,20 @@ from rich.table import Table
 
 from bench.config import RunConfig, redact_uri
 from bench.engine import run_path
-from bench.results import RunRecord
+from bench.results import RunFolder, RunRecord
 
 _FAR = "1e-3"
+
+
+def print_profile(record: RunRecord, config: RunConfig) -> None:
+    """Where the time of a run went: seconds and share of each part, and where its trace lies."""
+    timing = record.timing
+    parts = {**timing.parts_s, "other": max(0.0, timing.wall_s - sum(timing.parts_s.values()))}
+    click.echo(f"\n{'part':<14}{'seconds':>10}{'share':>7}")
+    for part, seconds in parts.items():
+        click.echo(f"{part:<14}{seconds:>10.2f}{seconds / timing.wall_s:>7.1%}")
+    trace = RunFolder(run_path(config)).trace
+    click.echo(f"trace: {trace}" if trace.exists() else "no trace: the run was finished, or too short")
 
 
 def print_summary(records: Sequence[RunRecord], configs: Sequence[RunConfig]) -> None:

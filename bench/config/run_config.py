@@ -27,6 +27,9 @@ from bench.config.yaml_file import Key, Plain, Scalar
 from bench.config.yaml_text import yaml_document, yaml_inline
 
 NOT_HASHED = ("name", "description", "seed", "runtime", "tracking")
+# Settings of `train` that came later, with defaults that do what was done before: at these they are left
+# out, so that runs from before keep their hash.
+_HASHED_WHEN_SET = ("micro_batch", "compile", "sync_batch_norm")
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +90,9 @@ class RunConfig:
         """
         values: dict[str, Any] = {key: value for key, value in self.tree().items() if key not in NOT_HASHED}
         values["init"] = self.init.model_dump(exclude={"source"})
+        defaults = TrainConfig()
+        unset = {name for name in _HASHED_WHEN_SET if getattr(self.train, name) == getattr(defaults, name)}
+        values["train"] = self.train.model_dump(exclude=unset)
         values["plugins"] = tuple(plugin.digest for plugin in self.plugins)
         canonical = json.dumps(values, sort_keys=True, separators=(",", ":"), allow_nan=False)
         return hashlib.sha256(canonical.encode()).hexdigest()

@@ -130,8 +130,19 @@ class TrainConfig(Section):
     max_steps: PositiveInt | None = None
     """Stop after so many steps, whatever the epochs say."""
 
-    precision: Literal["float32", "bf16", "float64"] = "float32"
-    """Arithmetic of the backbone. Losses compute in float32; in float64, which is a reference, all do."""
+    precision: Literal["float32", "bf16", "fp16", "float64"] = "float32"
+    """Arithmetic of the backbone; fp16 trains on GPUs alone, with a scaled loss. Losses compute in float32;
+    in float64, which is a reference, all do."""
+
+    micro_batch: PositiveInt | None = None
+    """Images a process puts through the backbone at a time; null: its whole share of the batch. The loss sees
+    the whole batch in any case, so only batch normalisation notices. Costs a second forward pass."""
+
+    compile: bool = False
+    """Train through torch.compile; the first step then takes a minute, and roundings differ."""
+
+    sync_batch_norm: bool = False
+    """Batch normalisation over the images of all processes, on GPUs; false: of each process alone."""
 
     ema_decay: Probability | None = None
     """Decay a step of the moving average of the weights, which is then what is evaluated; null: none."""
@@ -219,8 +230,31 @@ class RuntimeConfig(Section):
     checkpoints_kept: PositiveInt = 2
     """Newest checkpoints that stay on disk, beside the best."""
 
+    shard_classes: bool | None = None
+    """Divide classifier and centers among the processes of a run, with the same outcome; null: from 10,000
+    identities on."""
+
+    timeout_s: PositiveFloat = 600.0
+    """Seconds after which a process of the run that does not answer counts as dead."""
+
+    tf32: bool | None = None
+    """Round the inputs of float32 products to 10 bits on the GPU; null: as torch does, for convolutions."""
+
+    cudnn_benchmark: bool = False
+    """Let cuDNN try its convolutions and keep the fastest, which may be another one in the next run."""
+
+    deterministic: bool = False
+    """Refuse operations whose order of addition may change from run to run; slower on a GPU."""
+
     runs: str = Field(default="runs", min_length=1)
     """Folder of the run folders."""
+
+    @field_validator("deterministic")
+    @classmethod
+    def _tries_nothing(cls, deterministic: bool, info: ValidationInfo) -> bool:
+        if deterministic and info.data.get("cudnn_benchmark"):
+            raise ValueError("must be false where runtime.cudnn_benchmark is true")
+        return deterministic
 
     @field_validator("device")
     @classmethod

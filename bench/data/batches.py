@@ -94,9 +94,9 @@ def stream(seed: int, draw: Draw, counter: int) -> np.random.Generator:
     return np.random.Generator(np.random.Philox(np.random.SeedSequence([seed, draw, counter])))
 
 
-def torch_seed(seed: int, draw: Draw, counter: int, rank: int = 0) -> int:
+def torch_seed(seed: int, draw: Draw, counter: int, rank: int = 0, *part: int) -> int:
     """For torch.manual_seed: what torch draws next depends on the arguments alone, as with `stream`."""
-    return int(np.random.SeedSequence([seed, draw, counter, rank]).generate_state(1, np.uint64)[0])
+    return int(np.random.SeedSequence([seed, draw, counter, rank, *part]).generate_state(1, np.uint64)[0])
 
 
 def images_of_people(labels: Indices) -> list[Indices]:

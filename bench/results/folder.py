@@ -89,6 +89,7 @@ class RunFolder:
         self.pairs = path / "pairs.npz"
         self.thresholds = path / "thresholds.json"
         self.figures = path / "figures"
+        self.trace = path / "trace.json"
         self.environment = path / "environment.json"
         self.tracking = path / "tracking.json"
         self._tags = path / "tags.json"
@@ -138,7 +139,7 @@ class RunFolder:
             checkpoint: also what a resume would continue from.
             identity: also what ties the folder to its run in the tracking store: a new run begins.
         """
-        old = [self._record, self.pairs, self.thresholds, *self.figures.glob("*")]
+        old = [self._record, self.pairs, self.thresholds, self.trace, *self.figures.glob("*")]
         if checkpoint:
             old += [self._state, self.metrics, *self.checkpoints.glob("*")]
         if identity:

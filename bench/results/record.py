@@ -67,6 +67,13 @@ class Environment(_Document):
     processes: int
     packages: dict[str, str]
     peak_memory_mib: float = 0.0
+    tf32: bool | None = Field(default=None, description="of all float32 products; None: as torch does")
+    cudnn_benchmark: bool | None = Field(default=None, description="None: no GPU, or an older record")
+    deterministic: bool | None = None
+    batch_norm_images: int | None = Field(
+        default=None,
+        description="images that batch normalisation sees together in training; None: no such layer",
+    )
 
 
 class Code(_Document):

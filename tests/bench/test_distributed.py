@@ -106,10 +106,17 @@ def outcome(
     return record, {name: np.array(values) for name, values in curves.items()}, weights
 
 
-def assert_same(name: str, first: str, second: str, overrides: Sequence[str] = ()) -> RunRecord:
-    """Curves, weights and figures; the record of the second."""
+def assert_same(
+    name: str,
+    first: str,
+    second: str,
+    overrides: Sequence[str] = (),
+    other_overrides: Sequence[str] | None = None,
+) -> RunRecord:
+    """Curves, weights and figures; the record of the second, whose overrides may be others."""
     alone, curves, weights = outcome(name, first, overrides)
-    record, other_curves, other_weights = outcome(name, second, overrides)
+    others = overrides if other_overrides is None else other_overrides
+    record, other_curves, other_weights = outcome(name, second, others)
     assert curves.keys() == other_curves.keys()
     for metric, values in curves.items():
         np.testing.assert_allclose(other_curves[metric], values, rtol=1e-9, atol=1e-9, err_msg=metric)
@@ -167,7 +174,25 @@ def test_gpus_that_are_not_there_are_refused(together: Path) -> None:
     assert done.stderr == f"--gpus 64: this machine has {torch.cuda.device_count()} that torch can use\n"
 
 
-LONG = ["joint.yaml", "train.epochs=60", "runtime.checkpoint_every_s=0.2"]
+HEADS = ("center", "paper", "sphereface", "cosface", "arcface", "adaface")
+DIVIDED = [
+    f"loss={{name: sum, terms: [{', '.join(f'{{loss: {LOSSES[head]}, weight: 0.2}}' for head in HEADS)}]}}",
+    "train.epochs=1", "train.clip_norm=1.0", "data.identities=13", "data.images_per_identity=4",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("processes", [2, 4])
+def test_divided_classes_equal_whole_ones_in_curves_weights_and_figures(
+    together: Path, processes: int
+) -> None:
+    # 13 identities divide among neither; one run has all heads
+    launch(1, "joint.yaml", *DIVIDED, "runtime.runs=alone")
+    launch(processes, "joint.yaml", *DIVIDED, "runtime.runs=many", "runtime.shard_classes=true")
+    assert_same("joint", "alone", "many", DIVIDED)
+
+
+# classes divided, so that a checkpoint of one process is cut for two, and put together again
+LONG = ["joint.yaml", "train.epochs=60", "runtime={checkpoint_every_s: 0.2, shard_classes: true}"]
 
 
 @contextmanager

@@ -34,7 +34,7 @@ backbone: {name: tinny}
 schedule: {name: step, rates: {0: 0.1, x: 3, 5: -1}}
 optimizer: {name: sgd, learning_rate: .nan, nesterov: 1}
 batch: {size: 3.5}
-train: {5: 3, epochs: "0.1", precision: fp16, clip_norm: -1}
+train: {5: 3, epochs: "0.1", precision: half, clip_norm: -1}
 evaluate: {fars: [0.1, 0, x], flip: summ}
 runtime: {device: gpu, threads: 0}
 tracking:
@@ -62,7 +62,7 @@ bad.yaml:18: batch.size: must be a whole number >= 1, got 3.5
 bad.yaml:19: train.5: unknown key
 bad.yaml:19: train.clip_norm: must be > 0, got -1
 bad.yaml:19: train.epochs: must be a number > 0, got '0.1'
-bad.yaml:19: train.precision: must be one of 'float32', 'bf16', 'float64', got 'fp16'; did you mean 'bf16'?
+bad.yaml:19: train.precision: must be one of 'float32', 'bf16', 'fp16', 'float64', got 'half'
 bad.yaml:20: evaluate.fars.1: must be > 0 and < 1, got 0
 bad.yaml:20: evaluate.fars.2: must be a number > 0 and < 1, got 'x'
 bad.yaml:20: evaluate.flip: must be one of 'none', 'sum', 'concat', got 'summ'; did you mean 'sum'?

@@ -1,0 +1,91 @@
+"""Through the backbone and back: in one piece, or in micro-batches of which the loss sees nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import nullcontext
+from itertools import pairwise
+
+import torch
+from torch import Tensor, nn
+
+from bench.distributed import World
+
+
+def pieces(rows: slice, size: int) -> list[slice]:
+    """Rows, `size` at a time; a last one that would stand alone, without statistics, joins the others."""
+    starts = list(range(rows.start, rows.stop, size))
+    if len(starts) > 1 and starts[-1] == rows.stop - 1:
+        starts.pop()
+    return [slice(start, stop) for start, stop in pairwise([*starts, rows.stop])]
+
+
+class Passes:
+    """One step's way through the backbone: forward to the embeddings, backward from the loss.
+
+    With micro-batches the memory of one of them suffices, and the gradient is exact for every loss: all
+    images go forward without a graph, the loss of the whole batch gives the gradient of each embedding, and
+    then each micro-batch goes forward a second time and back from its part of that gradient (Gao et al.,
+    Scaling Deep Contrastive Learning Batch Size under Memory Limited Setup, RepL4NLP 2021,
+    arXiv:2101.06983v2). Dropout draws the same masks both times. Batch normalisation sees micro-batches; each
+    enters the running statistics once.
+
+    Args:
+        backbone: the module, not wrapped for several processes.
+        trained: the same, as it is called where gradients are wanted.
+        embed: module, pixels -> raw embeddings.
+        pixels: (b, 3, H, W), this process' share.
+        micro_batch: images at a time; None: all.
+        seed: number of a micro-batch -> seed of what it draws.
+        world: processes that train together.
+    """
+
+    def __init__(
+        self,
+        backbone: nn.Module,
+        trained: nn.Module,
+        embed: Callable[[nn.Module, Tensor], Tensor],
+        pixels: Tensor,
+        *,
+        micro_batch: int | None,
+        seed: Callable[[int], int],
+        world: World,
+    ) -> None:
+        self._backbone = backbone
+        self._trained = trained
+        self._embed = embed
+        self._pixels = pixels
+        self._pieces = pieces(slice(0, len(pixels)), micro_batch or len(pixels))
+        self._seed = seed
+        self._world = world
+        self._embeddings: Tensor | None = None
+        self._buffers: list[Tensor] = []
+
+    def forward(self) -> Tensor:
+        """(b, D), raw."""
+        if len(self._pieces) == 1:
+            return self._embed(self._trained, self._pixels)
+        with torch.no_grad():
+            parts = [self._piece(self._backbone, number) for number in range(len(self._pieces))]
+            self._buffers = [buffer.clone() for buffer in self._backbone.buffers()]
+        self._embeddings = torch.cat(parts)
+        learns = any(parameter.requires_grad for parameter in self._backbone.parameters())
+        return self._embeddings.requires_grad_(learns)
+
+    def backward(self, total: Tensor) -> None:
+        """Add the gradient of the loss to that of every parameter."""
+        total.backward()  # type: ignore[no-untyped-call]
+        if self._embeddings is None or self._embeddings.grad is None:
+            return
+        last = len(self._pieces) - 1
+        for number, rows in enumerate(self._pieces):
+            # gradients are reduced over the processes once, with the last
+            with self._world.apart(self._trained) if number < last else nullcontext():
+                self._piece(self._trained, number).backward(self._embeddings.grad[rows])  # type: ignore[no-untyped-call]
+        with torch.no_grad():  # the second pass has moved the running statistics once more
+            for buffer, kept in zip(self._backbone.buffers(), self._buffers, strict=True):
+                buffer.copy_(kept)
+
+    def _piece(self, module: nn.Module, number: int) -> Tensor:
+        torch.manual_seed(self._seed(number))
+        return self._embed(module, self._pixels[self._pieces[number]])
