@@ -76,6 +76,18 @@ class TestSelectionEmbeddings:
         )
         torch.testing.assert_close(torch.cat(shares), whole)
 
+    def test_frozen_parts_stand_still_in_a_selection_too(self) -> None:
+        learner, recipe = learner_and_recipe([*SUPER_BATCH, "init.freeze=all_but_head"])
+        before = {name: value.clone() for name, value in learner.backbone.named_buffers()}
+        modes = {name: module.training for name, module in learner.backbone.named_modules()}
+        recipe.selection_embeddings(learner, np.arange(10), ALL, batch_size=5, training=True, number=0)
+        moved = [
+            name for name, value in learner.backbone.named_buffers() if not torch.equal(value, before[name])
+        ]
+        assert moved
+        assert all(name.startswith("head.") for name in moved)
+        assert {name: module.training for name, module in learner.backbone.named_modules()} == modes
+
     def test_in_evaluation_mode_they_are_those_of_an_evaluation_and_change_nothing(self) -> None:
         learner, recipe = learner_and_recipe(SUPER_BATCH)
         indices = np.arange(10)
@@ -110,7 +122,7 @@ class TestSuperBatchRun:
         whole = run("tiny.yaml", [*overrides, "runtime.runs=whole"])
         with pytest.raises(BenchError, match="pulled the plug"):
             run("tiny.yaml", overrides, progress=PullsThePlug(at_step=9))
-        (checkpoint,) = Path("runs").glob("*/checkpoints/*8.pt")
+        (checkpoint,) = Path("runs").glob("*/checkpoints/step-*8.pt")
         source = torch.load(checkpoint, weights_only=True)["learner"]["source"]
         assert 0 < source["used"] < len(source["selected"]), "the test must cut a super-batch in two"
         record = run("tiny.yaml", overrides, resume=True)
