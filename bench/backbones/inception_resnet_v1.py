@@ -24,6 +24,7 @@ def inception_resnet_v1(
     dropout: Probability = 0.2,
     pretrained: Literal["vggface2", "casia-webface"] | None = None,
     weights: str | None = None,
+    weights_sha256: str | None = None,
 ) -> nn.Module:
     """Inception-ResNet-v1 (Szegedy et al. 2017, arXiv 1602.07261): 160 px in facenet's recipe, at least 75.
 
@@ -36,6 +37,7 @@ def inception_resnet_v1(
         pretrained: facenet-pytorch's weights, trained on that set; made for augment.standardize=fixed. The
             head is taken along when embedding_dim is 512, else it starts at random.
         weights: the same from a file on disk (facenet-pytorch's names of parameters).
+        weights_sha256: of that file; filled in when the configuration is read, and insisted on in a file.
 
     Raises:
         ValueError: both are given; the file does not fit.
@@ -55,13 +57,14 @@ def inception_resnet_v1(
         name = _FILES[pretrained]
         _load(network, published(f"{_RELEASE}/{name}", name, "backbone.pretrained=null"))
     if weights:
-        _load(network, Path(weights))
+        _load(network, Path(weights), weights_sha256)
     backbone: nn.Module = network
     return backbone
 
 
-def _load(network: nn.Module, path: Path) -> None:
-    state = {name: value for name, value in read_state(path).items() if not name.startswith("logits.")}
+def _load(network: nn.Module, path: Path, sha256: str | None = None) -> None:
+    state = read_state(path, sha256)
+    state = {name: value for name, value in state.items() if not name.startswith("logits.")}
     own = network.state_dict()
     for name, value in own.items():
         fits = name in state and state[name].shape == value.shape

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import pickle
 from collections.abc import Mapping
@@ -15,7 +16,7 @@ from bench.download import download
 from bench.errors import UserError
 from bench.location import cache_folder
 
-STARTING = ("pretrained", "weights")
+STARTING = ("pretrained", "weights", "weights_sha256")
 """Options of backbones that only say which weights a training starts from."""
 
 
@@ -24,14 +25,23 @@ def architecture(options: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in options.items() if name not in STARTING}
 
 
-def read_state(path: Path) -> dict[str, Tensor]:
+def read_state(path: Path, sha256: str | None = None) -> dict[str, Tensor]:
     """The tensors of a weight file: torch.save's or safetensors'. No code in it is run.
 
+    Args:
+        path: the file.
+        sha256: that the file must have; None: any.
+
     Raises:
-        ValueError: no such file, not one of these, or something else in it.
+        ValueError: no such file, not one of these, something else in it, or another file than was meant.
     """
     if not path.is_file():
         raise ValueError(f"weights: {path}: no such file")
+    if sha256 is not None and (found := file_sha256(path)) != sha256:
+        raise ValueError(
+            f"weights: {path} is another file than weights_sha256 says ({found[:12]}, not {sha256[:12]}); "
+            "leave weights_sha256 out to take it as it is"
+        )
     try:
         if path.suffix == ".safetensors":
             from safetensors.torch import load_file
@@ -52,6 +62,12 @@ def read_state(path: Path) -> dict[str, Tensor]:
             f"weights: {path}: must hold tensors by name, as torch.save(model.state_dict()) writes"
         )
     return state
+
+
+def file_sha256(path: Path) -> str:
+    """Hex digest of a file."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def published(url: str, name: str, option: str) -> Path:

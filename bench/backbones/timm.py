@@ -84,6 +84,7 @@ def _factory(name: str) -> Callable[..., nn.Module]:
         size_px: PositiveInt | None = None,
         pretrained: bool = False,
         weights: str | None = None,
+        weights_sha256: str | None = None,
     ) -> nn.Module:
         if pretrained and weights:
             raise ValueError("pretrained and weights exclude each other; set pretrained to false")
@@ -91,7 +92,7 @@ def _factory(name: str) -> Callable[..., nn.Module]:
         if pretrained:
             state = read_state(_published(name))
         elif weights:
-            state = read_state(Path(weights))
+            state = read_state(Path(weights), weights_sha256)
         source = f"weights: {weights or 'those that timm publishes'}"
         network = _create(name, size_px, state, source)
         if state is not None:
@@ -109,6 +110,7 @@ def _factory(name: str) -> Callable[..., nn.Module]:
             the data, or of augment.crop_px. Others take any size: leave it null.
         pretrained: start from the weights that timm publishes; made for augment.standardize=fixed.
         weights: start from a file on disk instead (.safetensors or torch.save's, timm's names of parameters).
+        weights_sha256: of that file; filled in when the configuration is read, and insisted on in a file.
     """
     return backbone
 

@@ -72,6 +72,7 @@ def check(tree: Node, default_name: str, components: Mapping[str, Registry[Any]]
     head = checker.head(default_name)
     chosen = {section: checker.component(section) for section in COMPONENT_SECTIONS}
     static = {section: checker.static(section, model) for section, model in STATIC_SECTIONS.items()}
+    chosen["backbone"] = checker.pinned(chosen["backbone"])
     static["init"] = checker.weights(static["init"])
     checker.finish()
     values: dict[str, Any] = {**head, **chosen, **static}
@@ -174,6 +175,18 @@ class Checker:
             self.report(("init", "from"), str(error))
             return None
         return init.model_copy(update={"sha256": weights.checksum(backbone_only=init.backbone_only)})
+
+    def pinned(self, backbone: Component | None) -> Component | None:
+        """The backbone with the checksum of the file that its weights come from, unless it insists on one."""
+        options = {} if backbone is None else dict(backbone.options)
+        path = options.get("weights")
+        if backbone is None or not isinstance(path, str) or options.get("weights_sha256", "") is not None:
+            return backbone
+        if not Path(path).is_file():  # whoever builds the backbone says so
+            return backbone
+        from bench.backbones.pretrained import file_sha256  # here, not above: it imports torch
+
+        return Component(backbone.name, options | {"weights_sha256": file_sha256(Path(path))})
 
     def component(self, section: str) -> Component | None:
         """A section that names a component; None after a problem."""

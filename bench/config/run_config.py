@@ -85,11 +85,12 @@ class RunConfig:
     def hash(self) -> str:
         """Hex sha256 of all that decides the outcome but the seed: equal hashes ask for the same experiment.
 
-        Left out: name, description, seed, runtime, tracking. Plugins, and the weights of a warm start, enter
-        by content, not by path.
+        Left out: name, description, seed, runtime, tracking. Plugins, and the weights of a warm start or of a
+        backbone, enter by content, not by path.
         """
         values: dict[str, Any] = {key: value for key, value in self.tree().items() if key not in NOT_HASHED}
         values["init"] = self.init.model_dump(exclude={"source"})
+        values["backbone"] = _by_content(values["backbone"])
         defaults = TrainConfig()
         unset = {name for name in _HASHED_WHEN_SET if getattr(self.train, name) == getattr(defaults, name)}
         values["train"] = self.train.model_dump(exclude=unset)
@@ -118,6 +119,12 @@ class RunConfig:
     def flat(self) -> dict[str, Scalar]:
         """Dotted path -> value, as parameters of a tracking server; a list is one line of YAML."""
         return {path: leaf for key, value in self.tree().items() for path, leaf in _leaves(key, value)}
+
+
+def _by_content(backbone: dict[str, Plain]) -> dict[str, Plain]:
+    """Weights of a file by its checksum, where it is known."""
+    without = "weights_sha256" if backbone.get("weights_sha256") is None else "weights"
+    return {option: value for option, value in backbone.items() if option != without}
 
 
 def _redacted(values: dict[str, Plain]) -> dict[Key, Plain]:

@@ -70,6 +70,7 @@ def test_a_run_with_a_network_of_timm_can_be_read_back(workspace: Path) -> None:
         "size_px": None,
         "pretrained": False,
         "weights": None,
+        "weights_sha256": None,
     }
     assert load_trained(run_path(config), CPU).backbone(torch.zeros(1, 3, 32, 32)).shape == (1, 16)
 
