@@ -135,6 +135,8 @@ def run_races(
             *("-c", str(tree / "pyproject.toml"), "-p", "no:cacheprovider", "-v"),
             *("--benchmark-enable", "--benchmark-only", "--benchmark-disable-gc"),
             *("--benchmark-json", str(report_file), "--timeout", "600"),
+            # pytest-benchmark warns where nothing of a file was chosen
+            *("-W", "ignore::pytest_benchmark.logger.PytestBenchmarkWarning"),
             *(("-k", only) if only else ()),
         ]
         lines: list[str] = []

@@ -58,7 +58,7 @@ def toys(tmp_path: Path) -> Path:
     (folder / "conftest.py").write_text((real_races() / "conftest.py").read_text())
     (folder / "test_toy_speed.py").write_text(TOY)
     (folder.parents[1] / "pyproject.toml").write_text(
-        '[tool.pytest.ini_options]\naddopts = "--import-mode=importlib"\n'
+        '[tool.pytest.ini_options]\naddopts = "--import-mode=importlib"\nfilterwarnings = ["error"]\n'
     )
     return folder
 
@@ -108,6 +108,7 @@ def test_a_process_that_dies_loses_its_own_file_alone(toys: Path, tmp_path: Path
 def test_a_part_that_is_measured_again_replaces_its_rows_alone(toys: Path, tmp_path: Path) -> None:
     path = tmp_path / "results" / "toy.json"
     Results().with_rows([a_row("old", 1.0, 2.0), a_row("a million", 9.0, 9.0)], "run", RUN).write(path)
+    (toys / "test_another_speed.py").write_text("def test_other(benchmark) -> None:\n    benchmark(list)\n")
     measure(toys, "sums", tmp_path / "results", "bench speed --only sums", lambda text: None)
     results = Results.read(path)
     assert [(row.row, row.ours.median_s) for row in results.rows] == [("old", 1.0), ("a million", 0.001)]
