@@ -222,7 +222,7 @@ def test_a_study_survives_the_death_of_a_node_and_ctrl_c(
     assert not Path("runs/studies/spread/ray.token").exists()
 
 
-def test_trials_share_a_gpu_or_train_on_several(
+def test_several_processes_train_a_trial_on_several_gpus_and_no_more_workers_than_fit(
     study: Path, postgres: Any, ray_cluster: Callable[[Nodes], RayCluster]
 ) -> None:
     uri = postgres.socket_uri
@@ -232,8 +232,8 @@ def test_trials_share_a_gpu_or_train_on_several(
     process = cluster.bench(*command, "--workers", "5", "name=half", "study.gpus_per_trial=0.5")
     output, _ = process.communicate(timeout=200)
     assert process.returncode == 2
-    assert output == (
-        "--workers 5: a trial takes 0.5 GPUs and 1 CPUs, so the cluster has room for 2 at a time\n"
+    assert output.splitlines()[-1] == (  # before it, Ray's that it has no way out of the loopback
+        "--workers 5: a trial takes 0.5 GPUs and 1 CPUs, so the cluster has room for 2 at a time"
     )
 
     process = cluster.bench(
