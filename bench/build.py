@@ -165,7 +165,7 @@ def _embedding_dim(backbone: nn.Module, name: str, size_px: int) -> int:
     except (RuntimeError, AssertionError, ValueError) as error:
         raise UserError(
             f"backbone.name: {name} does not take images of {size_px} px ({str(error).splitlines()[0]}); "
-            f"set data.size_px or augment.crop_px, backbone.size_px={size_px} where the network takes it, "
+            f"set backbone.size_px={size_px} where the network takes it, data.size_px, augment.crop_px, "
             "or another backbone"
         ) from None
     return int(embeddings.shape[1])

@@ -129,8 +129,8 @@ def test_a_batch_that_a_loss_refuses_stops_the_run_in_one_line(bench_command: Be
         (["loss={name: cosface}", "loss.scale=-1"], "loss.scale: must be > 0, got -1 (command line)"),
         (
             ["loss={name: triplet}", "loss.mining=semihard"],
-            "loss.mining: must be one of 'all', 'distance_weighted', 'easy_positive', 'hard', 'random', "
-            "'semi_hard', 'semi_hard_all', 'violating', got 'semihard'; did you mean 'semi_hard'? "
+            "loss.mining: must be one of 'all', 'distance_weighted', 'easy_positive', 'given', 'hard', "
+            "'random', 'semi_hard', 'semi_hard_all', 'violating', got 'semihard'; did you mean 'semi_hard'? "
             "(command line)",
         ),
         (

@@ -239,16 +239,16 @@ def test_a_run_that_starts_at_random_says_nothing_of_it(workspace: Path) -> None
 
 
 def test_a_backbone_without_a_head_says_so(workspace: Path) -> None:
-    Path("flat.py").write_text(
+    Path("headless.py").write_text(
         "from torch import nn\nfrom bench.backbones import BACKBONES\n"
         "from losses.types import PositiveInt\n\n\n"
-        "@BACKBONES.register\ndef flat(*, embedding_dim: PositiveInt = 4) -> nn.Module:\n"
+        "@BACKBONES.register\ndef headless(*, embedding_dim: PositiveInt = 4) -> nn.Module:\n"
         "    'One linear layer over all pixels.'\n"
         "    return nn.Sequential(nn.Flatten(), nn.Linear(3 * 32 * 32, embedding_dim))\n"
     )
     with pytest.raises(UserError) as error:
-        started("plugins=[flat.py]", "backbone={name: flat}", "init.freeze=all_but_head")
+        started("plugins=[headless.py]", "backbone={name: headless}", "init.freeze=all_but_head")
     assert str(error.value) == (
-        "init.freeze: all_but_head: backbone flat: this backbone has no module 'head' and names none in "
+        "init.freeze: all_but_head: backbone headless: this backbone has no module 'head' and names none in "
         "'head_modules'; set init.freeze=none"
     )

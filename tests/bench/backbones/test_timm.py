@@ -105,7 +105,7 @@ def test_mistakes_in_the_section_are_one_line(workspace: Path, section: dict[str
             "{name: 'timm:vit_tiny_patch16_224'}",
             "backbone.name: timm:vit_tiny_patch16_224 does not take images of 32 px (Input height (32) "
             "doesn't match model (224).); set backbone.size_px=32 where the network takes it, data.size_px, "
-            "or another backbone",
+            "augment.crop_px, or another backbone",
         ),
         (
             "{name: 'timm:resnet18', size_px: 32}",
