@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -55,6 +56,8 @@ class TestArithmetic:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
+@pytest.mark.skipif(shutil.which("c++") is None, reason="needs a C++ compiler, which torch.compile calls")
 def test_a_compiled_backbone_trains_as_an_eager_one_and_keeps_its_names(workspace: Path) -> None:
     (workspace / "grouped.py").write_text(PLUGIN)
     (workspace / "together.yaml").write_text(CONFIG)
