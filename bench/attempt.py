@@ -146,7 +146,8 @@ class Attempt:
         }
         write_json(self._folder.environment, facts)
         self._write_state(durable_bytes=checkpoint["metrics_bytes"] if checkpoint else 0)
-        self.tell(Begin.of(checkpoint["learner"] if checkpoint else None))
+        state = checkpoint["learner"] if checkpoint is not None and self._world.size > 1 else None
+        self.tell(Begin.of(state))
 
     def finish(self, learner: Learner, schedule: Schedule, length: Length) -> RunRecord:
         """Train and evaluate; the folder says FINISHED, FAILED or KILLED afterwards."""
@@ -247,7 +248,8 @@ class Attempt:
         best = checkpoint["learner"]
         weights = best["ema"] or best["backbone"]
         learner.evaluated.load_state_dict(weights)
-        self._world.tell(Begin.of(weights))
+        if self._world.size > 1:
+            self._world.tell(Begin.of(weights))
         return learner.best.step
 
     def _test(self, learner: Learner, protocol: PairProtocol) -> Evaluation:

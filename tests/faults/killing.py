@@ -98,7 +98,7 @@ def in_validation(number: int) -> None:
 
     def dies(learner: Any, outside: Any, *arguments: Any) -> None:
         if learner.step == number:
-            bench.attempt.evaluate = lambda *ignored, **also: kill()
+            bench.attempt.evaluate_learner = lambda *ignored, **also: kill()
         validate(learner, outside, *arguments)
 
     bench.train._validate = dies
@@ -180,7 +180,6 @@ def outcome(folder: RunFolder) -> dict[str, Any]:
     return {
         "weights": {part: learner[part] for part in ("backbone", "loss", "ema")},
         "optimizer": learner["optimizer"],
-        "random": learner["random"],
         "metrics": lines,
         "test": (record.protocols, record.best, record.tested_step, record.budget),
     }
@@ -252,7 +251,7 @@ def main(arguments: Sequence[str]) -> None:
     for kill_ in next(iter(trials.values()))["kills"]:
         step = kill_["continues_from"]
         click.echo(f"| {kill_['moment']} | {'the start' if step is None else f'step {step}'} |")
-    parts = ["weights", "optimizer", "random", "metrics", "test"]
+    parts = ["weights", "optimizer", "metrics", "test"]
     heads = [f"after {len(MOMENTS)} kills, bit-identical", *parts, "no step twice", "resumed_from_step"]
     click.echo(f"\n| {' | '.join(heads)} |\n{'|---' * len(heads)}|")
     for name, result in trials.items():
