@@ -237,6 +237,13 @@ def _postgresql(url: str, heartbeat_s: float) -> RDBStorage:
     except (ArgumentError, SQLAlchemyError, ValueError) as error:
         reason = redact_uri(str(getattr(error, "orig", None) or error)).strip().splitlines()[0]
         raise UserError(f"--storage {shown}: cannot be used: {reason}") from None
+    except RuntimeError as error:  # Optuna's word for a version table that is not its own
+        if "table schema" not in str(error):
+            raise
+        raise UserError(
+            f"--storage {shown}: holds tables of another version of Optuna or of another program, MLflow's "
+            "say; give studies a database of their own"
+        ) from None
 
 
 _STUDIES_KEY = 0x62656E6368  # 'bench'

@@ -109,6 +109,16 @@ class Postgres:
     def uri(self) -> str:
         return f"postgresql+psycopg://bench:{POSTGRES_PASSWORD}@127.0.0.1:{self.port}/postgres"
 
+    def database(self, name: str) -> str:
+        """The address of a database of its own: MLflow and Optuna each keep a version table of one name."""
+        import psycopg
+
+        with psycopg.connect(self.uri.replace("+psycopg", ""), autocommit=True) as connection:
+            known = connection.execute("SELECT 1 FROM pg_database WHERE datname = %s", [name]).fetchone()
+            if known is None:
+                connection.execute(f'CREATE DATABASE "{name}"')
+        return self.uri.removesuffix("postgres") + name
+
     @property
     def socket_uri(self) -> str:
         """By a file: also from a network namespace that has no way to our 127.0.0.1."""
@@ -159,7 +169,7 @@ def server(
 ) -> Iterator[MlflowServer]:
     folder = tmp_path_factory.mktemp(f"mlflow-{request.param}")
     if request.param == "postgresql":
-        backend = request.getfixturevalue("postgres").uri
+        backend = request.getfixturevalue("postgres").database("mlflow")
     else:
         backend = f"sqlite:///{folder}/mlflow.db"
     running = MlflowServer(folder, backend)

@@ -13,7 +13,7 @@ def test_processes_that_start_at_once_share_one_fresh_database(
     for step in range(1, 101):
         run.log(step)
     run.end("FINISHED")
-    settings = TrackingSettings(uri=postgres.uri, experiment="direct")
+    settings = TrackingSettings(uri=postgres.database("direct"), experiment="direct")
     go = time.monotonic() + 0.3
 
     def prepare_and_deliver() -> None:

@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from bench.errors import UserError
+from bench.tracking import TrackingSettings, prepare
 
 STUDY = """\
 data: {name: rendered, identities: 12, images_per_identity: 6, size_px: 32,
@@ -170,3 +171,16 @@ def test_what_cannot_be_reached_or_is_not_there_is_one_line(shared: Path, postgr
     with open_place(postgres.uri, Path(), print) as place, pytest.raises(UserError) as caught:
         open_existing(place, "nothing")
     assert str(caught.value).endswith(": holds no study 'nothing'")
+
+
+def test_a_database_that_is_mlflows_is_refused_in_one_line(postgres: Any) -> None:
+    from bench.study.storage import open_place
+
+    uri = postgres.database("taken")
+    prepare(TrackingSettings(uri=uri, experiment="first"))
+    with pytest.raises(UserError) as caught, open_place(uri, Path(), print):
+        pass
+    assert str(caught.value) == (
+        f"--storage postgresql+psycopg://***@127.0.0.1:{postgres.port}/taken: holds tables of another "
+        "version of Optuna or of another program, MLflow's say; give studies a database of their own"
+    )

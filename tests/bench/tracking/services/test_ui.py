@@ -56,7 +56,7 @@ def test_compare_view_shows_two_runs_by_name_with_what_differs(make_run, server,
         run.log(1)
         run.end("FINISHED")
         ids.append(deliver(run.folder, settings).run_id)
-    chosen = quote(json.dumps(ids)), quote(json.dumps(["1"]))
+    chosen = quote(json.dumps(ids)), quote(json.dumps([_experiment(server.uri)]))
     page = f"{server.uri}/#/compare-runs?runs={chosen[0]}&experiments={chosen[1]}"
 
     dom = _browse(browser, tmp_path, "--dump-dom", page)
@@ -75,3 +75,9 @@ def _browse(browser: str, folder: Path, *arguments: str) -> str:
     done = subprocess.run(command, capture_output=True, text=True, timeout=180)
     assert done.returncode == 0, done.stderr[-2000:]
     return done.stdout
+
+
+def _experiment(uri):
+    from mlflow import MlflowClient
+
+    return MlflowClient(uri).get_experiment_by_name("faceloss-bench").experiment_id
