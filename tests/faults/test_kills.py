@@ -169,7 +169,8 @@ def test_a_killed_run_finishes_in_mlflow_under_the_same_id_with_no_step_twice(
 ) -> None:
     from bench.tracking.politeness import polite_mlflow
 
-    process = start()
+    longer = "train.epochs=600"  # a fast machine is through 150 before MLflow has made its database
+    process = start(longer)
     wait_for_step(30)
     wait_until(mlflow_has_some)
     process.send_signal(number)
@@ -183,14 +184,14 @@ def test_a_killed_run_finishes_in_mlflow_under_the_same_id_with_no_step_twice(
     assert experiment is not None
     (killed,) = client.search_runs([experiment.experiment_id])
     assert killed.info.status == status
-    resumed = start("--resume")
+    resumed = start(longer, "--resume")
     assert resumed.wait(timeout=200) == 0, resumed.communicate()[0]
     (finished,) = client.search_runs([experiment.experiment_id])
     assert finished.info.run_id == killed.info.run_id
     assert finished.info.status == "FINISHED"
     steps = [point.step for point in client.get_metric_history(finished.info.run_id, "train/loss")]
     assert steps == sorted(set(steps))
-    assert steps[-1] == 300
+    assert steps[-1] == 1200
 
 
 def test_ctrl_c_ends_every_run_of_a_pool_and_the_same_command_continues(
