@@ -246,9 +246,7 @@ def _step(learner: Learner, recipe: Recipe, outside: Outside) -> None:
         loss.set_progress(learner.step / length.epoch_steps)
         try:
             output = loss(embeddings, labels)
-        except (
-            ValueError
-        ) as error:  # what it cannot use; a batch of equal people for a loss that wants several
+        except ValueError as error:  # a batch that it cannot use
             raise TrainingError(f"step {learner.step + 1}: loss: {config.loss.name}: {error}") from error
         rate = recipe.schedule(learner.step)
         if not torch.isfinite(output.total):
