@@ -12,9 +12,11 @@ import pytest
 
 from bench.errors import UserError
 from bench.speed import Contestant, Provenance, Ratio, Results, Row, compare, measure, write_page
-from bench.speed import find_races as real_races
 
 from .conftest import Bench
+
+# Not bench.speed's find_races: these tests also run on the installed wheel, which has no tests beside it.
+RACES = Path(__file__).resolve().parents[1] / "speed"
 
 TOY = """\
 import time
@@ -55,7 +57,7 @@ def toys(tmp_path: Path) -> Path:
     """A checkout with the races above and ours of no other kind."""
     folder = tmp_path / "tree" / "tests" / "speed"
     folder.mkdir(parents=True)
-    (folder / "conftest.py").write_text((real_races() / "conftest.py").read_text())
+    (folder / "conftest.py").write_text((RACES / "conftest.py").read_text())
     (folder / "test_toy_speed.py").write_text(TOY)
     (folder.parents[1] / "pyproject.toml").write_text(
         '[tool.pytest.ini_options]\naddopts = "--import-mode=importlib"\nfilterwarnings = ["error"]\n'
@@ -220,7 +222,7 @@ def test_options_that_do_not_go_together(bench_command: Bench, options: list[str
 
 
 def test_the_page_in_the_repository_is_that_of_its_results(tmp_path: Path) -> None:
-    docs = real_races().parents[1] / "docs"
+    docs = RACES.parents[1] / "docs"
     if not (docs / "SPEED.md").exists():
         pytest.skip("needs docs/SPEED.md: run bench speed")
     write_page(docs / "speed", tmp_path / "SPEED.md")
