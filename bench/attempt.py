@@ -267,6 +267,7 @@ class Attempt:
                 source=f"{self._data.name}/validation",
                 size_px=self._data.size_px,
                 preprocess=preprocess(self._config),
+                alignment=self._data.alignment,
             )
 
     def _evaluate(self, learner: Learner, protocol: PairProtocol) -> Evaluation:

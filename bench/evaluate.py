@@ -15,7 +15,7 @@ from bench.data import PairProtocol, Preprocess
 from bench.distributed import ALONE, World
 from bench.embed import Precision, embed
 from bench.learner import Learner
-from bench.results import Preprocessing, ProtocolRecord, Thresholds, as_documents, deployed_fars
+from bench.results import Alignment, Preprocessing, ProtocolRecord, Thresholds, as_documents, deployed_fars
 from bench.verification import (
     Metric,
     Verification,
@@ -118,7 +118,13 @@ def protocol_distances(
 
 
 def thresholds_document(
-    evaluation: Evaluation, config: EvaluateConfig, *, source: str, size_px: int, preprocess: Preprocess
+    evaluation: Evaluation,
+    config: EvaluateConfig,
+    *,
+    source: str,
+    size_px: int,
+    preprocess: Preprocess,
+    alignment: Alignment | None,
 ) -> Thresholds:
     """Thresholds of a backbone from the pairs of `evaluation`, which `source` names."""
     found = find_thresholds(
@@ -135,6 +141,7 @@ def thresholds_document(
             crop_px=preprocess.crop_px,
             standardization=preprocess.standardization,
             flip=config.flip,
+            alignment=alignment,
         ),
         data={source: as_documents(found)},
     )

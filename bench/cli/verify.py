@@ -39,8 +39,9 @@ def verify(
 ) -> None:
     """Are two photos of one person?
 
-    RUN is the folder of a run, or a checkpoint. The face is found in each photo, cropped and embedded; the
-    distance is compared with the threshold that the run saved for this FAR, found on its validation pairs.
+    RUN is the folder of a run, or a checkpoint. The face is found in each photo, cut out as 'bench align' cut
+    the run's own, and embedded; the distance is compared with the threshold that the run saved for this FAR,
+    found on its validation pairs.
     The answer is in the text; the exit code is 0 either way.
 
     \b
@@ -65,10 +66,12 @@ def verify(
     threshold = photos_.choose_threshold(document, path, far=far, data=data)
     decisions = photos_.decide(model, document, threshold, pairs, align=not no_align)
     if as_json:
-        write_json_to("-", photos_.as_json(model, document, threshold, far, decisions))
+        write_json_to("-", photos_.as_json(model, document, threshold, far, decisions, align=not no_align))
         return
     for line in _lines(document, threshold, far, decisions):
         click.echo(line)
+    if not no_align:
+        click.echo(photos_.how_cut_out(document))
 
 
 def _lines(

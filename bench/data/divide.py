@@ -12,6 +12,7 @@ from bench.data.pack import Pack
 from bench.data.protocols import ProtocolOptions, open_protocol
 from bench.data.split import Validation, split_people
 from bench.errors import UserError
+from bench.results import Alignment
 
 logger = logging.getLogger("bench.data")
 
@@ -46,15 +47,17 @@ def divided(
     unreadable: Unreadable,
     validation: Validation,
     tests: tuple[PairProtocol, ...],
+    alignment: Alignment | None,
 ) -> Data:
     """A pack as a run uses it: people who train, people who validate, tests.
 
-    The checksum covers what is trained, validated and tested on, not where it lies.
+    The checksum covers what is trained, validated and tested on, not where it lies. `alignment` is that of
+    the pack's faces; tests that were aligned otherwise are noted, for that costs accuracy.
 
     Raises:
         UserError: unreadable images, unless they may be skipped; too few people.
     """
-    notes = _left_out(pack, unreadable)
+    notes = (*_left_out(pack, unreadable), *_aligned_otherwise(alignment, tests))
     split = split_people(
         pack.images,
         pack.labels,
@@ -75,6 +78,7 @@ def divided(
         tests=tests,
         checksum=digest.hexdigest(),
         size_px=size_px,
+        alignment=alignment,
         notes=notes,
     )
 
@@ -95,3 +99,15 @@ def _left_out(pack: Pack, unreadable: Unreadable) -> tuple[str, ...]:
         )
     logger.warning("data.root: %s and are left out: %s%s", what, shown, more)
     return (f"{what} and are left out",)
+
+
+def _aligned_otherwise(alignment: Alignment | None, tests: tuple[PairProtocol, ...]) -> tuple[str, ...]:
+    """What is to be said of tests whose faces are known to be cut out in another way."""
+    notes = tuple(
+        f"training faces are aligned by {alignment}, those of {test.name} by {test.alignment}"
+        for test in tests
+        if alignment is not None and test.alignment is not None and test.alignment != alignment
+    )
+    for note in notes:
+        logger.warning("%s", note)
+    return notes

@@ -9,7 +9,7 @@ from typing import Annotated, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.results import DataAudit
+from bench.results import Alignment, DataAudit
 from losses.types import Bounds
 
 ImageSize = Annotated[int, Bounds(ge=16, le=1024, unit="px")]
@@ -92,6 +92,7 @@ class PairProtocol:
         fold: (P,) int64 in [0, number of folds).
         images_checksum: of the images that the pairs are taken from; empty where the data set's covers them.
         num_skipped: pairs of the official list that are not here because an image is missing.
+        alignment: how the faces were cut out of their pictures; None: nothing tells.
     """
 
     name: str
@@ -102,6 +103,7 @@ class PairProtocol:
     fold: NDArray[np.int64]
     images_checksum: str = ""
     num_skipped: int = 0
+    alignment: Alignment | None = None
 
     def __len__(self) -> int:
         return len(self.same)
@@ -129,6 +131,7 @@ class Data:
         size_px: height and width of the images.
         audit: verdict of `bench data audit` (`bench.data.audit.audit_verdict`), for the record; None where
             training and test were never compared.
+        alignment: how the training faces were cut out of their pictures; None: nothing tells.
         notes: what a reader of the record must know of the data: images that were left out, say.
     """
 
@@ -139,4 +142,5 @@ class Data:
     checksum: str
     size_px: int
     audit: DataAudit | None = None
+    alignment: Alignment | None = None
     notes: tuple[str, ...] = ()

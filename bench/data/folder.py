@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+from bench.data.align.settings import read_alignment
 from bench.data.audit import audit_verdict
 from bench.data.divide import Unreadable, divided, open_protocols
 from bench.data.faces import Data, ImageSize
@@ -52,6 +53,7 @@ def folder(
         raise UserError(f"data.root: {path} is a pack; set data.name=packed")
     tests = open_protocols(cache, protocol, more_protocols, size_px)
     pack = prepared(cache, path, size_px, "data.root")
+    aligned = read_alignment(path)
     data = divided(
         "folder",
         pack,
@@ -60,6 +62,7 @@ def folder(
         unreadable=unreadable,
         validation=validation,
         tests=tests,
+        alignment=aligned.alignment if aligned is not None else None,
     )
     num_images = pack.manifest.num_images + len(pack.manifest.unreadable)
     return replace(data, audit=audit_verdict(path, num_images=num_images))

@@ -28,6 +28,7 @@ from numpy.typing import NDArray
 from bench.data.faces import Images
 from bench.errors import UserError
 from bench.images import ImageFiles, decode_all, num_workers
+from bench.results import Alignment
 
 logger = logging.getLogger("bench.data")
 
@@ -68,6 +69,7 @@ class PackManifest:
         labels: sha256 of the labels.
         unreadable: images of the source that could not be read.
         num_ignored: files of the source that are no images by their names.
+        alignment: how `bench align` cut the faces out; None: nothing tells.
     """
 
     version: int
@@ -81,10 +83,12 @@ class PackManifest:
     labels: str
     unreadable: tuple[LeftOut, ...]
     num_ignored: int
+    alignment: Alignment | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Plain values."""
-        return asdict(self)
+        alignment = self.alignment.model_dump() if self.alignment is not None else None
+        return {**asdict(self), "alignment": alignment}
 
     @classmethod
     def from_json(cls, values: dict[str, Any]) -> PackManifest:
@@ -93,10 +97,11 @@ class PackManifest:
         Raises:
             KeyError, TypeError: something else.
         """
-        own = {name: values[name] for name in cls.__dataclass_fields__}
+        own = {name: values[name] for name in cls.__dataclass_fields__ if name != "alignment"}
         own |= {"blocks": tuple(own["blocks"])}
         own |= {"unreadable": tuple(LeftOut(**entry) for entry in own["unreadable"])}
-        return cls(**own)
+        alignment = values.get("alignment")  # packs made before there was one go on
+        return cls(**own, alignment=Alignment(**alignment) if alignment is not None else None)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -54,6 +54,7 @@ def packed(
         unreadable=unreadable,
         validation=validation,
         tests=open_protocols(cache, protocol, more_protocols, pack.images.shape[-1]),
+        alignment=pack.manifest.alignment,
     )
     num_images = pack.manifest.num_images + len(pack.manifest.unreadable)
     return replace(data, audit=audit_verdict(path, num_images=num_images))

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
+from bench.data.align.settings import read_alignment
 from bench.data.cache import MANIFEST, made
 from bench.data.encoded import write_encoded
 from bench.data.opened import corrupt_parts, read_manifest
@@ -37,11 +39,14 @@ def pack_images(
     if (source / MANIFEST).is_file():
         raise UserError(f"{source}: is a pack already; name what it was made from")
     files = list_images(source, "pack")
+    aligned = read_alignment(source)
 
     def build(folder: Path) -> dict[str, object]:
         if form == "parquet":
-            return write_encoded(folder, files, workers=workers).to_json()
-        return write_pack(folder, files, size_px, workers=workers).to_json()
+            manifest = write_encoded(folder, files, workers=workers)
+        else:
+            manifest = write_pack(folder, files, size_px, workers=workers)
+        return replace(manifest, alignment=aligned.alignment if aligned else None).to_json()
 
     if form == "pixels":
         num_bytes = pack_bytes(len(files), size_px)

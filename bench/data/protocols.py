@@ -6,13 +6,14 @@ import hashlib
 import logging
 import re
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+from bench.data.align.settings import read_alignment
 from bench.data.asked import AskedPair, read_asked_pairs, without_suffix
 from bench.data.faces import FaceSet, PairProtocol, Rows
 from bench.data.location import given_path
@@ -82,12 +83,16 @@ def open_protocol(cache: Path, options: ProtocolOptions, size_px: int, option: s
 
     if is_pack(root):
         pack = open_packed(root, f"{option}.root", size_px=size_px)
+        alignment = pack.manifest.alignment
     else:
+        aligned = read_alignment(root)
+        alignment = aligned.alignment if aligned is not None else None
         chosen = hashlib.sha256("\n".join(sorted(wanted)).encode("utf-8", "surrogateescape")).hexdigest()
         pack = prepared(cache, root, size_px, f"{option}.root", choose=choose, chosen=chosen)
     index = by_stem(pack.names(), root, f"{option}.root", wanted)
     present = resolver.present(index, pack.identities, pack)
-    return _protocol(options.name, pack, index, present, len(asked) - len(present))
+    protocol = _protocol(options.name, pack, index, present, len(asked) - len(present))
+    return replace(protocol, alignment=alignment)
 
 
 def _open_bin(cache: Path, options: ProtocolOptions, path: Path, size_px: int, option: str) -> PairProtocol:

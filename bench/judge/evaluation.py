@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -13,6 +14,7 @@ from numpy.typing import NDArray
 from bench.config import RunConfig, load_config
 from bench.data import DATASETS, PairProtocol, Preprocess, cache_folder
 from bench.data import Images as FaceImages
+from bench.data.align import read_alignment
 from bench.data.protocols import ProtocolOptions, open_protocol
 from bench.device import usable_cpus
 from bench.embed import Flip
@@ -24,7 +26,7 @@ from bench.judge.images import Images
 from bench.judge.judgement import Settings, judge_distances, judge_embeddings
 from bench.judge.models import Model, known_size, model_of_onnx, model_of_run, model_of_weights
 from bench.judge.pair_lists import PairList, from_protocol, read_pair_list
-from bench.results import Preprocessing
+from bench.results import Alignment, Preprocessing
 
 _BATCH_SIZE = 128
 
@@ -116,6 +118,7 @@ def _of_model(asked: Asked, model: Model, stage: Stage) -> Evaluated:
     if config is None and not asked.pairs:
         config = model.config
     judged = []
+    alignments: set[Alignment | None] = set()
     for protocol in (*_bins(asked, model), *_tests(config)):
         if protocol.name in lists:
             raise UserError(f"--pairs: the data set has a protocol {protocol.name!r}, too; use NAME=FILE")
@@ -124,6 +127,7 @@ def _of_model(asked: Asked, model: Model, stage: Stage) -> Evaluated:
         rows = model.embed(faces, flip=flip, batch_size=batch_size)
         one = judge_embeddings(pairs, rows, settings, flip=flip, source=model.name)
         judged.append(Judged(one, partial(_row_of, faces)))
+        alignments.add(protocol.alignment)
     for name, pairs in lists.items():
         stage(f"{name}: {len(pairs.images):,} images, {len(pairs):,} pairs")
         rows = model.embed_images(
@@ -131,6 +135,7 @@ def _of_model(asked: Asked, model: Model, stage: Stage) -> Evaluated:
         )
         one = judge_embeddings(pairs, rows, settings, flip=flip, source=model.name)
         judged.append(Judged(one, partial(_named, images[name], pairs, model.size_px or 0)))
+        alignments.add(_alignment_of(asked.images))
     if not judged:
         raise UserError(f"{model.name}: its data set has no test pairs; give --pairs and --images")
     return Evaluated(
@@ -138,7 +143,8 @@ def _of_model(asked: Asked, model: Model, stage: Stage) -> Evaluated:
         tuple(judged),
         settings,
         flip,
-        model.preprocessing(flip),
+        # thresholds of several kinds of crops hold for no one kind
+        model.preprocessing(flip, alignments.pop() if len(alignments) == 1 else None),
         model.num_parameters,
     )
 
@@ -163,6 +169,11 @@ def _tests(config: RunConfig | None) -> tuple[PairProtocol, ...]:
     if config is None:
         return ()
     return DATASETS.build(config.data.name, {"cache": cache_folder()}, config.data.options).tests
+
+
+def _alignment_of(images: Path | None) -> Alignment | None:
+    aligned = read_alignment(images) if images is not None else None
+    return aligned.alignment if aligned is not None else None
 
 
 def _row_of(faces: FaceImages, index: int) -> NDArray[np.uint8]:

@@ -20,7 +20,7 @@ from bench.data import Preprocess
 from bench.embed import Flip, Precision, embed
 from bench.errors import UserError
 from bench.judge.images import Images
-from bench.results import Preprocessing
+from bench.results import Alignment, Preprocessing
 from bench.trained import load_trained
 
 if TYPE_CHECKING:
@@ -57,13 +57,14 @@ class Model:
         """Trained numbers; 0 where a runtime hides them."""
         return sum(parameter.numel() for parameter in self.backbone.parameters())
 
-    def preprocessing(self, flip: Flip) -> Preprocessing:
-        """As thresholds.json keeps it."""
+    def preprocessing(self, flip: Flip, alignment: Alignment | None) -> Preprocessing:
+        """As thresholds.json keeps it, of images that were aligned so."""
         return Preprocessing(
             size_px=self.size_px,
             crop_px=self.preprocess.crop_px,
             standardization=self.preprocess.standardization,
             flip=flip,
+            alignment=alignment,
         )
 
     def embed(self, pixels: FaceImages, *, flip: Flip, batch_size: int) -> NDArray[np.floating]:

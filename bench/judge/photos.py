@@ -12,14 +12,14 @@ from numpy.typing import NDArray
 from PIL import Image
 from pydantic import JsonValue
 
+from bench.data.align.photo import BOX_FACTOR, crop_face
 from bench.data.align.picture import UnreadableError, read_picture
-from bench.data.align.square import crop_face
 from bench.errors import UserError, did_you_mean
 from bench.images import UnreadableImageError, decode_image
 from bench.images.files import SUFFIXES, is_image
 from bench.judge.models import Model
 from bench.judge.pair_lists import FALSE, TRUE, read_csv
-from bench.results import Threshold, Thresholds
+from bench.results import Alignment, Threshold, Thresholds
 from bench.verification import far_key, normalize, pair_distances
 
 _BATCH_SIZE = 64
@@ -133,14 +133,16 @@ def decide(
         document: says metric, flip and normalisation.
         threshold: to compare with.
         pairs: of photos.
-        align: find the face first; False takes the middle square as it is.
+        align: find the face first and cut it out as the document says; False takes the middle square as it
+            is.
 
     Raises:
         UserError: a photo is missing, unreadable, or shows no face.
     """
     photos = list(dict.fromkeys(photo for pair in pairs for photo in (pair.left, pair.right)))
     assert model.size_px is not None, "runs say their size"
-    pixels = np.stack([face_pixels(photo, model.size_px, align=align) for photo in photos])
+    alignment = document.preprocessing.alignment
+    pixels = np.stack([face_pixels(photo, model.size_px, alignment, align=align) for photo in photos])
     flip, metric, accepted_below = document.preprocessing.flip, document.metric, threshold.threshold
     assert metric is not None and flip is not None and accepted_below is not None, "checked"
     rows = model.embed(pixels, flip=flip, batch_size=_BATCH_SIZE)
@@ -155,8 +157,19 @@ def decide(
     ]
 
 
-def face_pixels(photo: Path, size_px: int, *, align: bool) -> NDArray[np.uint8]:
-    """(3, size, size) uint8 of the face in a photo, or of its middle square.
+def how_cut_out(document: Thresholds) -> str:
+    """How faces are cut out of photos for these thresholds, in words."""
+    alignment = document.preprocessing.alignment
+    if alignment is not None:
+        return f"faces cut out as those of the thresholds were: {alignment}"
+    return (
+        "nothing tells how the faces of the thresholds were cut out of their pictures: "
+        f"taken is a square of {BOX_FACTOR:g} x the detector's box"
+    )
+
+
+def face_pixels(photo: Path, size_px: int, alignment: Alignment | None, *, align: bool) -> NDArray[np.uint8]:
+    """(3, size, size) uint8 of the face in a photo, cut out as `crop_face` does, or of its middle square.
 
     Raises:
         UserError: the photo is missing, unreadable, or shows no face.
@@ -166,7 +179,7 @@ def face_pixels(photo: Path, size_px: int, *, align: bool) -> NDArray[np.uint8]:
         if not align:
             return decode_image(content, size_px)
         decode_image(content, size_px)  # refuses what is no photo, in the data sets' words
-        face = crop_face(read_picture(content), name=str(photo))
+        face = crop_face(read_picture(content), alignment, name=str(photo))
     except FileNotFoundError:
         raise UserError(f"{photo}: does not exist; it should be an image") from None
     except IsADirectoryError:
@@ -179,12 +192,19 @@ def face_pixels(photo: Path, size_px: int, *, align: bool) -> NDArray[np.uint8]:
 
 
 def as_json(
-    model: Model, document: Thresholds, threshold: Threshold, far: float, decisions: Sequence[Decision]
+    model: Model,
+    document: Thresholds,
+    threshold: Threshold,
+    far: float,
+    decisions: Sequence[Decision],
+    *,
+    align: bool,
 ) -> dict[str, JsonValue]:
     """The decisions and what they rest on."""
     return {
         "model": model.name,
         "metric": document.metric,
+        "faces": how_cut_out(document) if align else "taken as they are",
         "far": far_key(far),
         "threshold": threshold.threshold,
         "threshold_interval": list(threshold.interval),

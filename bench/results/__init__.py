@@ -1,5 +1,6 @@
 """Run folders and run records: what runs write and reports read."""
 
+from bench.results.alignment import Alignment
 from bench.results.environment import code_version, cpu_name, package_versions
 from bench.results.files import atomic_file, suppress_full_disk, write_json, write_text
 from bench.results.folder import RunFolder, RunState, Tags, new_state, now, run_folders
@@ -26,6 +27,7 @@ from bench.results.thresholds import (
 )
 
 __all__ = [
+    "Alignment",
     "Best",
     "Budget",
     "Code",

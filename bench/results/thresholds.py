@@ -9,6 +9,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from bench.errors import UserError
+from bench.results.alignment import Alignment
 from bench.results.files import write_text
 from bench.verification import DeployedThreshold, Metric
 
@@ -46,12 +47,14 @@ class Preprocessing(_Document):
         crop_px: side of the middle square that is cut out of it; null takes all of it.
         standardization: of the pixels; null where embeddings came from elsewhere.
         flip: whether the mirrored image joins in.
+        alignment: how faces were cut out of their pictures; null: nothing tells.
     """
 
     size_px: int | None
     crop_px: int | None
     standardization: str | None
     flip: Literal["none", "sum", "concat"] | None
+    alignment: Alignment | None = None
 
 
 class Thresholds(_Document):

@@ -8,11 +8,11 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from bench.errors import UserError
-from bench.results import write_json
+from bench.results import Alignment, write_json
+from bench.results.alignment import Method
 
 ALIGNMENT = "alignment.json"
 
-Method = Literal["box", "five_point"]
 Misses = Literal["center", "skip"]
 Format = Literal["jpg", "png"]
 
@@ -41,6 +41,11 @@ class AlignSettings(BaseModel):
     format: Format = "jpg"
     detector: str = ""
     landmarks_sha256: str = ""
+
+    @property
+    def alignment(self) -> Alignment:
+        """The geometry alone."""
+        return Alignment(method=self.method, size_px=self.size_px, margin_px=self.margin_px)
 
 
 def read_alignment(folder: Path) -> AlignSettings | None:

@@ -9,12 +9,14 @@ import numpy as np
 import pytest
 
 from bench.data import Data
+from bench.data.align import ALIGNMENT, AlignSettings
 from bench.data.audit import audit, audit_path, write_audit
 from bench.data.folder import folder
 from bench.data.protocols import ProtocolOptions
 from bench.data.split import Validation
 from bench.errors import UserError
 from bench.images import decode_image
+from bench.results import write_json
 
 from ..pictures import as_tar, encoded, picture, write_people
 
@@ -303,3 +305,24 @@ def test_the_audit_beside_the_training_set_comes_with_it(mine: Path, tmp_path: P
     found = audit(mine / "train", mine / "test")
     write_audit(audit_path(mine / "train"), found.file)
     assert opened(mine, tmp_path).audit == found.file.verdict
+
+
+def test_how_faces_were_aligned_comes_with_them_and_a_test_aligned_otherwise_is_noted(
+    mine: Path, tmp_path: Path
+) -> None:
+    assert opened(mine, tmp_path).alignment is None
+    trained = AlignSettings(method="five_point", size_px=16, margin_px=0)
+    settings_file(mine / "train", trained)
+    settings_file(mine / "test", trained)
+    data = opened(mine, tmp_path)
+    assert data.alignment == data.tests[0].alignment == trained.alignment
+    assert data.notes == ()
+    settings_file(mine / "test", AlignSettings(method="box", size_px=20, margin_px=4))
+    assert opened(mine, tmp_path).notes == (
+        "training faces are aligned by five points on ArcFace's template, 16 px, those of small by the "
+        "detector's box with a margin of 4 px, 20 px",
+    )
+
+
+def settings_file(folder: Path, settings: AlignSettings) -> None:
+    write_json(folder / ALIGNMENT, settings.model_dump())

@@ -11,15 +11,17 @@ import numpy as np
 import pytest
 
 from bench.data import Data
+from bench.data.align import ALIGNMENT, AlignSettings
 from bench.data.cache import MANIFEST, SPOT_BLOCKS, SPOT_BYTES
 from bench.data.folder import folder
 from bench.data.opened import open_packed
 from bench.data.packed import packed
-from bench.data.packing import pack_images, verify_pack
+from bench.data.packing import Form, pack_images, verify_pack
 from bench.data.protocols import ProtocolOptions
 from bench.data.split import Validation
 from bench.errors import BenchError, UserError
 from bench.images import decode_image
+from bench.results import write_json
 
 from ..conftest import Bench
 from ..insightface import write_records
@@ -52,6 +54,23 @@ def test_packing_changes_no_pixel_no_person_and_no_checksum(source: Path, tmp_pa
     assert here.train.identities == there.train.identities
     assert np.array_equal(here.train.images[:], there.train.images[:])
     assert (here.name, here.size_px) == ("packed", 20)
+
+
+@pytest.mark.parametrize("form", ["pixels", "parquet"])
+def test_a_pack_knows_how_its_faces_were_aligned(form: Form, tmp_path: Path) -> None:
+    aligned = write_people(tmp_path / "faces", PEOPLE)
+    settings = AlignSettings(method="box", size_px=20, margin_px=8)
+    write_json(aligned / ALIGNMENT, settings.model_dump())
+    pack_images(aligned, tmp_path / "pack", form, 20)
+    assert opened(tmp_path / "pack", tmp_path, size_px=20).alignment == settings.alignment
+
+
+def test_a_pack_from_before_alignments_were_noted_opens(source: Path, tmp_path: Path) -> None:
+    pack_images(source, tmp_path / "pack", "pixels", 20)
+    manifest = json.loads((tmp_path / "pack" / MANIFEST).read_text())
+    manifest = {name: value for name, value in manifest.items() if name != "alignment"}
+    (tmp_path / "pack" / MANIFEST).write_text(json.dumps(manifest))
+    assert opened(tmp_path / "pack", tmp_path).alignment is None
 
 
 @pytest.mark.parametrize("size_px", [16, 20])

@@ -37,7 +37,7 @@ def everything(trained_run: Path, small: Small, monkeypatch: pytest.MonkeyPatch)
     for target, name in (("a.jpg", 0), ("b.jpg", 3), ("album/c.jpg", 4)):
         shutil.copy(small.images / f"{small.names[name]}.png", target)
     Path("list.csv").write_text("left,right,same\na.jpg,b.jpg,0\n")
-    monkeypatch.setattr("bench.judge.photos.crop_face", lambda photo, name: photo)
+    monkeypatch.setattr("bench.judge.photos.crop_face", lambda photo, alignment, name: photo)
 
 
 def test_there_are_commands_of_each_kind() -> None:

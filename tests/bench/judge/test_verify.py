@@ -14,10 +14,10 @@ import pytest
 import torch
 from PIL import Image
 
-from bench.data.align.square import crop_face
+from bench.data.align.photo import crop_face
 from bench.images import decode_image
 from bench.judge.models import model_of_run
-from bench.results import read_thresholds
+from bench.results import Alignment, read_thresholds
 from bench.verification import normalize, pair_distances
 
 from ..conftest import Bench
@@ -45,6 +45,7 @@ def test_a_run_saves_thresholds_of_its_validation_pairs_alone(trained_run: Path)
         "crop_px": None,
         "standardization": "fixed",
         "flip": "none",
+        "alignment": None,
     }
 
 
@@ -170,6 +171,37 @@ def test_mistakes_are_one_line(bench_command: Bench, trained_run: Path, small: S
     assert ended.err.startswith("damaged.json: damaged, or of another version (JSON: ")
 
 
+def test_photos_are_cut_out_as_the_thresholds_say_and_the_answer_says_how(
+    bench_command: Bench, trained_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+    face = np.asarray(Image.new("RGB", (40, 40), (200, 150, 120)))
+
+    def crop(photo: Image.Image, alignment: Alignment | None, *, name: str) -> Image.Image:
+        asked.append(alignment)
+        return Image.fromarray(face)
+
+    monkeypatch.setattr("bench.judge.photos.crop_face", crop)
+    document = read_thresholds(trained_run / "thresholds.json")
+    alignment = Alignment(method="five_point", size_px=112, margin_px=0)
+    preprocessing = document.preprocessing.model_copy(update={"alignment": alignment})
+    document.model_copy(update={"preprocessing": preprocessing}).write(tmp_path / "aligned.json")
+    Image.fromarray(face).save("photo.png")
+    told = []
+    for thresholds in (trained_run / "thresholds.json", tmp_path / "aligned.json"):
+        ended = bench_command(
+            "verify", str(trained_run), "photo.png", "photo.png", "--thresholds", str(thresholds)
+        )
+        assert ended.code == 0
+        told.append(ended.out.splitlines()[-1])
+    assert asked == [None, alignment]
+    assert told == [
+        "nothing tells how the faces of the thresholds were cut out of their pictures: taken is a square of "
+        "1.1 x the detector's box",
+        "faces cut out as those of the thresholds were: five points on ArcFace's template, 112 px",
+    ]
+
+
 @pytest.mark.data
 @pytest.mark.skipif(not (DATA / "raw_sample.tar").exists(), reason="needs FACELOSS_DATA with raw_sample.tar")
 def test_faces_are_cut_out_of_photos_as_the_crops_of_the_data_were() -> None:
@@ -182,7 +214,7 @@ def test_faces_are_cut_out_of_photos_as_the_crops_of_the_data_were() -> None:
             photo, crop = photos.extractfile(f"raw/{name}"), crops.extractfile(name)
             assert photo is not None
             assert crop is not None
-            face = crop_face(Image.open(photo).convert("RGB"), name=name)
+            face = crop_face(Image.open(photo).convert("RGB"), None, name=name)
             side = 1.1 * max(float(boxes[name][f"{axis}2"]) - float(boxes[name][f"{axis}1"]) for axis in "xy")
             # another version of the detector's libraries moves a box by a few pixels
             assert face.width == pytest.approx(side, rel=0.06)
