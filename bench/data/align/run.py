@@ -84,14 +84,15 @@ def align(
         progress: hears how far it is.
 
     Raises:
-        UserError: a source that cannot be read, a folder that holds something else; nothing was written.
+        UserError: a source that cannot be read, a folder that holds something else, faces of another source
+            among them; nothing was written.
         BenchError: a full disk, a process that died; the same command goes on from there.
         Killed: a signal; the same command goes on from there.
     """
     began = time.perf_counter()
     _check_places(path, folder)
     source = survey(path) if landmarks is None else _survey_with(landmarks, path)
-    settle(folder, settings)
+    settle(folder, settings.model_copy(update={"source": path.resolve().name}))
     with ExitStack() as stack:
         stack.enter_context(_remedy_told())
         stack.enter_context(_alone(folder / f".align{shard.suffix}.lock"))

@@ -29,6 +29,7 @@ class AlignSettings(BaseModel):
         format: of the written files; jpg has quality 95.
         detector: name and version, or "landmarks".
         landmarks_sha256: of the CSV that the points came from; empty when they were detected.
+        source: last name of the folder or archive that the pictures are in.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -41,6 +42,7 @@ class AlignSettings(BaseModel):
     format: Format = "jpg"
     detector: str = ""
     landmarks_sha256: str = ""
+    source: str = ""
 
     @property
     def alignment(self) -> Alignment:

@@ -7,6 +7,7 @@ import errno
 import hashlib
 import json
 import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -195,6 +196,16 @@ def test_other_options_in_the_same_folder_are_refused(bench_command: Bench, peop
         2,
         "out: was aligned with size_px 160, not 182; margin_px 32, not 44; "
         "give the same options or another folder\n",
+    )
+
+
+def test_faces_of_another_source_are_not_mixed_in(bench_command: Bench, people: Path) -> None:
+    assert bench_command("align", "people", "out", "--workers", "1").code == 0
+    shutil.copytree(people, "others")
+    ended = bench_command("align", "others", "out", "--workers", "1")
+    assert (ended.code, ended.err) == (
+        2,
+        "out: was aligned with source 'people', not 'others'; give the same options or another folder\n",
     )
 
 
