@@ -9,13 +9,16 @@ from typing import Any
 import click
 
 from bench.cli.arguments import write_json_to
+from bench.cli.runs import find_run
 
 _METRICS = ("sqeuclidean", "euclidean", "cosine", "angle")
 _PATH = click.Path(path_type=Path)
 
 
 @click.command("eval")
-@click.option("--run", type=_PATH, help="Folder of a run of ours.")
+@click.option(
+    "--run", type=_PATH, callback=find_run, help="Run of ours: folder, name in ./runs, or MLflow id."
+)
 @click.option("--checkpoint", type=_PATH, help="One checkpoint of ours.")
 @click.option("--weights", type=_PATH, help="Weights of --backbone (.pt, .safetensors).")
 @click.option("--onnx", type=_PATH, help="ONNX model; needs 'faceloss-bench[onnx]'.")

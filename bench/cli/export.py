@@ -7,11 +7,13 @@ from typing import Literal
 
 import click
 
+from bench.cli.runs import find_run
+
 _PATH = click.Path(path_type=Path)
 
 
 @click.command()
-@click.argument("run", type=_PATH)
+@click.argument("run", type=_PATH, callback=find_run)
 @click.option(
     "--format",
     "kind",
@@ -24,8 +26,9 @@ _PATH = click.Path(path_type=Path)
 def export(run: Path, kind: Literal["torch", "onnx"], out: Path | None) -> None:
     """Write a trained model with its preprocessing inside.
 
-    RUN is the folder of a run, or one checkpoint. The model takes uint8 pixels (B, 3, H, W) RGB and gives
-    L2-normalised embeddings; any batch size. It is read back and must embed like the run's own.
+    RUN is the folder of a run, its name in ./runs, its MLflow id, or one checkpoint. The model takes uint8
+    pixels (B, 3, H, W) RGB and gives L2-normalised embeddings; any batch size. It is read back and must
+    embed like the run's own.
 
     \b
     bench export runs/center-0a1b2c3d-s0 --format onnx --out center.onnx

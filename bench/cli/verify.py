@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from bench.cli.arguments import write_json_to
+from bench.cli.runs import find_run
 from bench.errors import UserError
 
 if TYPE_CHECKING:
@@ -19,7 +20,7 @@ _PATH = click.Path(path_type=Path)
 
 
 @click.command()
-@click.argument("run", type=_PATH)
+@click.argument("run", type=_PATH, callback=find_run)
 @click.argument("photos", nargs=-1, required=True, type=_PATH, metavar="PHOTO PHOTO | FOLDER | LIST.csv")
 @click.option("--far", type=float, default=1e-3, show_default=True, help="False accept rate to allow.")
 @click.option("--no-align", is_flag=True, help="The images are face crops already: take them as they are.")
@@ -39,9 +40,9 @@ def verify(
 ) -> None:
     """Are two photos of one person?
 
-    RUN is the folder of a run, or a checkpoint. The face is found in each photo, cut out as 'bench align' cut
-    the run's own, and embedded; the distance is compared with the threshold that the run saved for this FAR,
-    found on its validation pairs.
+    RUN is the folder of a run, its name in ./runs, its MLflow id, or a checkpoint. The face is found in each
+    photo, cut out as 'bench align' cut the run's own, and embedded; the distance is compared with the
+    threshold that the run saved for this FAR, found on its validation pairs.
     The answer is in the text; the exit code is 0 either way.
 
     \b

@@ -17,7 +17,8 @@ from PIL import Image
 from bench.data.align.photo import crop_face
 from bench.images import decode_image
 from bench.judge.models import model_of_run
-from bench.results import Alignment, read_thresholds
+from bench.results import Alignment, RunFolder, read_thresholds
+from bench.tracking.progress import Ledger, Progress, save_ledger
 from bench.verification import normalize, pair_distances
 
 from ..conftest import Bench
@@ -233,3 +234,21 @@ def test_two_real_photos_get_a_verdict(bench_command: Bench, trained_run: Path) 
     ended = bench_command("verify", str(trained_run), *(f"raw/lfw/{name}" for name in names), "--far", "0.1")
     assert ended.code == 0
     assert "distance" in ended.out
+
+
+def test_a_run_is_named_by_its_folder_its_name_or_its_id_in_mlflow(
+    bench_command: Bench, trained_run: Path, small: Small
+) -> None:
+    home = Path("runs", trained_run.name)
+    shutil.copytree(trained_run, home)
+    progress = Progress(run_id="0123456789abcdef" * 2)
+    save_ledger(RunFolder(home), Ledger(run_key="key", stores={"sqlite:///mlflow.db": progress}))
+    photo = str(small.images / f"{small.names[0]}.png")
+    answers = {
+        bench_command("verify", name, photo, photo, "--no-align").out
+        for name in (str(trained_run), trained_run.name, "0123456789abcdef" * 2)
+    }
+    assert len(answers) == 1
+    assert answers.pop().startswith("same person")
+    ended = bench_command("verify", "0123456789abcdef", photo, photo)
+    assert (ended.code, ended.err) == (2, "0123456789abcdef: no such run folder or checkpoint\n")
