@@ -149,10 +149,10 @@ def _verdict(num_shared: int | None, num_alike: int, num_close: int | None) -> s
     if found:
         return "not clean: " + "; ".join(found)
     unasked = [
-        *(["names, which are numbers"] if num_shared is None else []),
+        *(["names (they are numbers)"] if num_shared is None else []),
         *(["embeddings (--run)"] if num_close is None else []),
     ]
-    return "clean" + (f", as far as was looked: not at {' and '.join(unasked)}" if unasked else "")
+    return "clean" + (f", as far as was looked: not at {' nor at '.join(unasked)}" if unasked else "")
 
 
 @dataclass

@@ -126,7 +126,7 @@ def test_numbers_say_nothing_and_the_verdict_says_so(bench_command: Bench) -> No
     ended = bench_command("data", "audit", "train", "test")
     assert "names: say nothing, those of the training set are numbers" in ended.out
     assert (
-        "verdict: clean, as far as was looked: not at names, which are numbers and embeddings (--run)"
+        "verdict: clean, as far as was looked: not at names (they are numbers) nor at embeddings (--run)"
         in ended.out
     )
     assert json.loads(Path("train.audit.json").read_text())["verdict"]["is_clean"] is True
