@@ -162,9 +162,23 @@ def _described(section: Any) -> str:
     """`adamw (learning_rate 0.002, weight_decay 0.05)`."""
     if not isinstance(section, dict):
         return NOT_RECORDED if section is None else _text(section)
+    if isinstance(terms := section.get("terms"), list):
+        return " + ".join(_term(term) for term in terms)
     options = ", ".join(f"{path} {_text(value)}" for path, value in _leaves(section) if path != "name")
     name = _text(section.get("name", ""))
     return f"{name} ({options})" if options else name
+
+
+def _term(term: Any) -> str:
+    """`0.5 x softmax (bias yes)`, of a weighted sum of losses."""
+    if not isinstance(term, dict):
+        return _text(term)
+    weight = term.get("weight", 1.0)
+    factor = "" if weight == 1 else f"{_text(weight)} x "
+    start, warmup = (float(term.get(key) or 0) for key in ("start_epoch", "warmup_epochs"))
+    later = f" from epoch {start:g} on" if start else ""
+    later += f", growing over {warmup:g} epochs" if warmup else ""
+    return f"{factor}{_described(term.get('loss'))}{later}"
 
 
 def _leaves(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:

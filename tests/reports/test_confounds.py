@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from bench.results import RunFolder, WarmStart
-from reports.confounds import find_confounds, listed
+from reports.confounds import find_confounds, listed, loss_settings
 from reports.groups import make_groups
 from reports.records import read_runs
 
@@ -75,6 +75,17 @@ def test_what_varies_between_the_seeds_of_one_group_is_named_too(make: Make) -> 
     make("softmax", 0)
     runs = make("softmax", 1, commit="d1" * 20)
     assert sentences(runs) == ["Commit of the code: c0c0c0c0c0c0 or d1d1d1d1d1d1 for softmax."]
+
+
+def test_a_sum_of_losses_reads_as_one(make: Make) -> None:
+    terms = [
+        {"loss": {"name": "softmax", "bias": True}, "weight": 1.0, "start_epoch": 0.0, "warmup_epochs": 0.0},
+        {"loss": {"name": "triplet", "alpha": 0.2}, "weight": 0.5, "start_epoch": 2.0, "warmup_epochs": 1.0},
+    ]
+    runs = make("joint", config=config_of("joint", loss={"name": "sum", "terms": terms}))
+    assert loss_settings(make_groups(read_runs([runs]).runs)) == {
+        "joint": "softmax (bias yes) + 0.5 x triplet (alpha 0.2) from epoch 2 on, growing over 1 epochs"
+    }
 
 
 def test_names_in_a_row_read_as_english() -> None:
