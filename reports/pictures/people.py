@@ -5,13 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure, SubFigure
 from matplotlib.ticker import NullLocator
 
 from reports.colors import COLORS, MARKERS
 from reports.drawing import GREY, Picture, picture
-from reports.faces import Faces, HardPair, Pixels, plane
+from reports.faces import Faces, HardPair, plane
 
 MOST_PEOPLE = len(COLORS)
 PAIRS_A_ROW = 5
@@ -109,14 +110,11 @@ def hardest_pairs(faces: Sequence[Faces]) -> Picture | None:
         bands = figure.subfigures(len(kinds), 1, squeeze=False)[:, 0]
         for band, (title, pairs) in zip(bands, kinds, strict=True):
             band.suptitle(title, fontsize=9, x=0.01, ha="left")
-            # between two pairs an empty column, so that one sees what belongs together
-            axes = band.subplots(1, 3 * PAIRS_A_ROW, width_ratios=[1, 1, 0.15] * PAIRS_A_ROW, squeeze=False)[
-                0
-            ]
+            axes = band.subplots(1, PAIRS_A_ROW, squeeze=False)[0]
             for place in axes:
                 _bare(place)
-            for column, pair in enumerate(pairs[:PAIRS_A_ROW]):
-                _pair(axes[3 * column : 3 * column + 2], pair)
+            for place, pair in zip(axes, pairs, strict=False):
+                _pair(place, pair)
 
     return picture(
         f"{faces[0].protocol}_hardest_pairs",
@@ -130,22 +128,13 @@ def hardest_pairs(faces: Sequence[Faces]) -> Picture | None:
     )
 
 
-def _pair(axes: Sequence[Axes], pair: HardPair) -> None:
-    for place, pixels in zip(axes, (pair.left, pair.right), strict=True):
-        _show(place, pixels)
-    axes[0].annotate(
-        f"{pair.distance:.2f}",
-        (1.0, -0.04),
-        xycoords="axes fraction",
-        ha="center",
-        va="top",
-        fontsize=8,
-        color=GREY,
+def _pair(axes: Axes, pair: HardPair) -> None:
+    """Both faces side by side as one picture, so that one sees what belongs together."""
+    gap = np.full((*pair.left.shape[:2], max(1, pair.left.shape[2] // 24)), 255, np.uint8)
+    axes.imshow(
+        np.concatenate([pair.left, gap, pair.right], axis=2).transpose(1, 2, 0), interpolation="nearest"
     )
-
-
-def _show(axes: Axes, pixels: Pixels) -> None:
-    axes.imshow(pixels.transpose(1, 2, 0), interpolation="nearest")
+    axes.set_xlabel(f"{pair.distance:.2f}", fontsize=8, color=GREY)
 
 
 def _bare(axes: Axes) -> None:
