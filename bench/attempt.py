@@ -47,7 +47,7 @@ from bench.results import (
 from bench.schedules import Schedule
 from bench.timing import Clock
 from bench.trace import traced
-from bench.train import Length, Outside, Recipe, train
+from bench.train import Length, Outside, Recipe, length_in_words, train
 from reports.figures import save_distance_histogram, save_roc
 
 
@@ -215,7 +215,7 @@ class Attempt:
             self._keep_best(learner)
             self._write_state(durable_bytes=durable)
 
-        self._progress.stage(f"training {length.total_steps} steps on {self._device}")
+        self._progress.stage(f"training {length_in_words(self._config, length)} on {self._device}")
         recipe = Recipe(
             self._data.train,
             augmentation(self._config),

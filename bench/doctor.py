@@ -137,7 +137,7 @@ def _threads() -> Finding:
     from bench.device import usable_cpus
 
     usable, threads = usable_cpus(), torch.get_num_threads()
-    text = f"{usable} usable CPUs of {os.cpu_count()}, {threads} threads by default"
+    text = f"{usable} usable CPUs of {os.cpu_count()}, {threads} thread{'s' * (threads != 1)} by default"
     if threads > usable:
         return Finding(
             "warn", "threads", text, f"set runtime.threads={usable}: more only wait for each other"

@@ -47,7 +47,13 @@ class Pruned(Killed):
         self.reason = reason
 
 
-def did_you_mean(word: str, candidates: Iterable[str]) -> str:
-    """The end of an error message: `; did you mean 'margin'?`, or nothing when no candidate is near."""
-    near = difflib.get_close_matches(word, list(candidates), n=1, cutoff=0.6)
+def did_you_mean(word: str, candidates: Iterable[str], *, cutoff: float = 0.6) -> str:
+    """The end of an error message: `; did you mean 'margin'?`, or nothing when no candidate is near.
+
+    Args:
+        word: what was written.
+        candidates: what there is.
+        cutoff: difflib's ratio from which a candidate is near; 1 is equal.
+    """
+    near = difflib.get_close_matches(word, list(candidates), n=1, cutoff=cutoff)
     return f"; did you mean '{near[0]}'?" if near else ""

@@ -59,6 +59,21 @@ def training_length(config: RunConfig, num_images: int, batch_size: int) -> Leng
     )
 
 
+def length_in_words(config: RunConfig, length: Length) -> str:
+    """`60 steps`; where steps and epochs are both limited, also which of the two ends training.
+
+    Returns:
+        `60 steps (train.max_steps; 6 epochs would be 144)`, say.
+    """
+    limit, epochs = config.train.max_steps, config.train.epochs
+    if limit is None:
+        return f"{length.total_steps} steps"
+    by_epochs = max(1, math.ceil(epochs * length.epoch_steps - 1e-9))
+    if by_epochs > limit:
+        return f"{length.total_steps} steps (train.max_steps; {epochs:g} epochs would be {by_epochs})"
+    return f"{length.total_steps} steps ({epochs:g} epochs; train.max_steps={limit} is not reached)"
+
+
 @dataclass(frozen=True, eq=False)
 class Recipe:
     """What stays as it is from the first step to the last.

@@ -2,8 +2,12 @@
 
 Two questions, two tests. Over seeds: would other trainings differ the same way (Student's paired test on the
 differences, seed by seed)? On the same pairs: would other pairs (`bench.verification.compare`, for each seed
-that both have)? A group counts as better only when both say so; each p is corrected by Holm over all contests
-of the metric in the report.
+that both have)? A group counts as better only when both say so, over three seeds or more; each p is corrected
+by Holm over all contests of the metric in the report.
+
+Runs keep one distance a pair, the one that its own fold's test sees. Under subtract_mean with cosine or angle
+the other folds' tests see slightly others, so that a fold's threshold is chosen here on distances of which
+each has its own fold's mean: the tests on the pairs are then near those of the table's figures, not equal.
 """
 
 from __future__ import annotations
@@ -19,6 +23,8 @@ from reports.records import PairDistances
 from reports.statistics import Mean, average_p, paired_test
 
 LEVEL = 0.05  # of a corrected p, below which a difference counts
+# Two differences that happen to lie close make any p as small as one likes, whatever the losses.
+MIN_SEEDS = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +38,8 @@ class Contest:
         difference: first - second over the seeds that both have, with its t-interval; for one shared seed
             the interval is the pairs' bootstrap, and `reason` says so.
         by_seed: seed -> first - second.
-        p_seeds: Student's paired test over seeds, corrected; nan below two shared seeds.
+        p_seeds: Student's paired test over seeds, corrected; nan below two shared seeds, and where all
+            differences are one.
         p_pairs: the paired test on the same pairs, averaged over seeds, corrected; nan where refused.
         effect: Cohen's h, mean over seeds; nan where the pair test is refused.
         refused: why there is no test on the same pairs; empty where there is one.
@@ -50,7 +57,9 @@ class Contest:
 
     @property
     def better(self) -> str | None:
-        """Label of the better group; None where the data cannot separate the two."""
+        """Label of the better group; None where the data cannot separate the two, or seeds are too few."""
+        if len(self.by_seed) < MIN_SEEDS:
+            return None
         if math.isnan(self.p_seeds) or self.p_seeds >= LEVEL:
             return None
         if not math.isnan(self.p_pairs) and self.p_pairs >= LEVEL:

@@ -14,7 +14,7 @@ h1, h2, h3 { line-height: 1.2; margin-top: 2rem; }
 table { border-collapse: collapse; font-size: 0.9rem; font-variant-numeric: tabular-nums; }
 .wide { overflow-x: auto; margin: 1rem 0; }
 th, td { padding: 0.3rem 0.7rem; border-bottom: 1px solid #ddd; text-align: right; white-space: nowrap; }
-th.words, td.words { text-align: left; white-space: normal; }
+th.words, td.words { text-align: left; white-space: normal; min-width: 6.5rem; }
 th { border-bottom: 2px solid #888; vertical-align: bottom; }
 pre { background: #f4f4f4; padding: 0.8rem; overflow-x: auto; }
 figure { margin: 1.5rem 0; } img { max-width: 100%; }

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import TypeAlias
 
 from bench.errors import UserError, did_you_mean
 from bench.results import RunRecord
@@ -11,10 +12,13 @@ from reports import pictures, tables
 from reports.colors import styles
 from reports.confounds import find_confounds
 from reports.document import Command, Document, Figure, Heading, Paragraph, bullets
+from reports.faces import Faces
 from reports.groups import Group, make_groups, protocols_of
 from reports.published import published_table
-from reports.records import Collection
+from reports.records import Collection, Gap
 from reports.section import ProtocolSection
+
+Look: TypeAlias = Callable[[Sequence[Group]], tuple[list[Faces], list[Gap]]]
 
 _MOST_CURVES = 8  # a figure with more lines tells nobody anything
 
@@ -57,8 +61,13 @@ class Report:
     records: dict[str, RunRecord]
 
 
-def make_report(collection: Collection, wishes: Wishes) -> Report:
+def make_report(collection: Collection, wishes: Wishes, look: Look | None = None) -> Report:
     """Compare the runs of a collection. The same runs and wishes give the same report, to the byte.
+
+    Args:
+        collection: the runs.
+        wishes: what a person asked for.
+        look: finds what their weights make of some faces, and why of some there is nothing.
 
     Raises:
         UserError: no finished run; a baseline that is not among the groups.
@@ -68,6 +77,7 @@ def make_report(collection: Collection, wishes: Wishes) -> Report:
         raise UserError(f"there is no finished run to report{first}")
     groups = make_groups(collection.runs, wishes.order)
     baseline = _baseline(groups, wishes.baseline)
+    faces, unseen = look(groups) if look is not None else ([], [])
     document = Document(wishes.title)
     names = protocols_of(groups)
     sections = [
@@ -80,6 +90,9 @@ def make_report(collection: Collection, wishes: Wishes) -> Report:
     document.add(_seeds_note(groups))
     for section in sections:
         section.write(document)
+        of_test = [one for one in faces if one.protocol == section.protocol][:_MOST_CURVES]
+        shown = [pictures.embedding_map(of_test), pictures.hardest_pairs(of_test)]
+        document.add(*(Figure(picture) for picture in shown if picture))
     document.add(Heading("What it cost"), tables.cost_table(groups))
     document.add(
         Paragraph(
@@ -90,9 +103,10 @@ def make_report(collection: Collection, wishes: Wishes) -> Report:
     )
     _confounds(document, groups)
     _training(document, groups)
-    if collection.gaps:
+    gaps = [*collection.gaps, *unseen]
+    if gaps:
         document.add(Heading("What is missing"))
-        document.add(bullets([f"{gap.what}: {gap.reason}" for gap in collection.gaps]))
+        document.add(bullets([f"{gap.what}: {gap.reason}" for gap in gaps]))
     document.add(Heading("Published figures, on LFW"))
     document.add(
         Paragraph(

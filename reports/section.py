@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from reports import pictures, tables
 from reports.colors import styles
 from reports.confounds import listed
-from reports.contests import Contest, hold_contests, ranks
+from reports.contests import MIN_SEEDS, Contest, hold_contests, ranks
 from reports.document import Document, Figure, Heading, Paragraph, bullets
 from reports.drawing import Picture
 from reports.groups import Group
@@ -28,9 +28,9 @@ _OF_ONE_SEED = (
 _TESTS = (
     "First minus second. p over seeds: Student's paired test on the seeds that both have. p on the pairs: "
     "McNemar's exact test for accuracy, the paired bootstrap for the others, twice the mean over seeds. Both "
-    "are corrected by Holm for all comparisons of that metric in this table. Better means: both below 0.05 "
-    "(only the first where the pairs were not kept). Effect h is Cohen's: 0.2 is small, 0.5 medium, 0.8 "
-    "large."
+    "are corrected by Holm for all comparisons of that metric in this table. Better means: three shared "
+    "seeds or more, and both below 0.05 (only the first where the pairs were not kept). Effect h is Cohen's: "
+    "0.2 is small, 0.5 medium, 0.8 large."
 )
 
 
@@ -191,9 +191,24 @@ class ProtocolSection:
                 if (pair := f"{one.first} vs {one.second}") not in twos:
                     twos.append(pair)
         notes += [f"No test on the same pairs for {listed(twos)}: {why}." for why, twos in refused.items()]
-        if self.contests and all(len(one.by_seed) < 2 for one in self.contests):
+        shared = max((len(one.by_seed) for one in self.contests), default=MIN_SEEDS)
+        if shared < MIN_SEEDS:
+            words = "One shared seed: what another training would give is unknown"
+            if shared == 2:
+                words = "Two shared seeds: two differences may be alike by chance"
             notes.append(
-                "One shared seed: what another training would give is unknown, so nothing is ranked."
+                f"{words}, so nothing is called better; it takes {MIN_SEEDS} "
+                f"('bench compare --seeds {MIN_SEEDS}')."
+            )
+        if any(
+            figures.subtract_mean and figures.metric in ("cosine", "angle")
+            for group in self.groups
+            for figures in group.figures(self.protocol)
+        ):
+            notes.append(
+                "Mean subtraction: a run keeps each pair's distance as its own fold's test sees it. Tests on "
+                "the pairs, ROC, DET and histograms are made of these, the table's figures of each fold's "
+                "own: they may differ in the last digit."
             )
         return list(dict.fromkeys(notes))
 

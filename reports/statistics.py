@@ -78,8 +78,9 @@ def paired_test(differences: Sequence[float], *, confidence: float = 0.95) -> Pa
         confidence: of the interval.
 
     Returns:
-        The mean difference, its interval and p; nan with a reason below two seeds. Differences that are all
-        equal and not zero give p = 0: no finite t is reached.
+        The mean difference, its interval and p; nan below two seeds. Differences that are all equal and not
+        zero have no p either: figures are counts of pairs, so that equal ones are rounding, and no spread to
+        judge by.
 
     Raises:
         ValueError: no differences.
@@ -88,7 +89,7 @@ def paired_test(differences: Sequence[float], *, confidence: float = 0.95) -> Pa
     if center.reason:
         return PairedTest(center, math.nan)
     if center.std == 0:
-        return PairedTest(center, 1.0 if center.value == 0 else 0.0)
+        return PairedTest(center, 1.0 if center.value == 0 else math.nan)
     t = center.value / (center.std / math.sqrt(center.count))
     return PairedTest(center, 1 - t_inside(abs(t), center.count - 1))
 

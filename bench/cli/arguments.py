@@ -42,8 +42,14 @@ def split_arguments(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
     """Configurations and `key=value` overrides, in any order.
 
     Raises:
-        UserError: no configuration among them.
+        UserError: no configuration among them; or something with a `=` that is no setting.
     """
+    for argument in arguments:
+        is_file = argument.endswith(".yaml") or Path(argument).exists()  # whose name may hold a '='
+        if "=" in argument and not is_file and not _OVERRIDE.match(argument):
+            raise UserError(
+                f"'{argument[:60]}': neither a file nor a setting; write path=value, such as loss.margin=0.3"
+            )
     overrides = [argument for argument in arguments if _OVERRIDE.match(argument)]
     configs = [argument for argument in arguments if not _OVERRIDE.match(argument)]
     if not configs:

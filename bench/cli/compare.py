@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING
 import click
 
 from bench.cli.arguments import Workers, split_arguments, workers_option
+from bench.cli.counting import counted
 from bench.cli.report import DEFAULT_OUT, write
-from bench.cli.running import Planned, do_runs, plan
+from bench.cli.running import Planned, do_runs, plan, unfinished
 from bench.errors import ConfigError, UserError
 
 if TYPE_CHECKING:
@@ -65,8 +66,9 @@ def compare(
     else:
         planned = [each for source in sources for each in plan(source, overrides, seeds or _SEEDS)]
         title = f"{', '.join(dict.fromkeys(each.config.name for each in planned))}"
-    click.echo(_forecast(planned, workers), err=True)
-    _, failures = do_runs(planned, workers, resume=True, again=False)
+    missing = unfinished(planned)
+    click.echo(_forecast(planned, missing, workers), err=True)
+    _, failures = do_runs(missing, workers, resume=True, again=False, keeps_going=True)
     _report(planned, failures, title, baseline, out, records=records, log=log, is_waterfall=bool(comparisons))
     if failures:
         raise SystemExit(max(outcome.exit_code for outcome in failures))
@@ -98,29 +100,29 @@ def _planned(comparison: Comparison, overrides: list[str], seeds: int | None) ->
     return planned
 
 
-def _forecast(planned: Sequence[Planned], workers: Workers) -> str:
+def _forecast(planned: Sequence[Planned], missing: Sequence[Planned], workers: Workers) -> str:
     """How many runs are missing; where finished ones of the comparison tell, how long they will take."""
     from bench.engine import run_path
     from bench.pool import choose_slots
     from bench.results import RunFolder
 
     seconds: dict[str, list[float]] = {}
-    missing = []
     for each in planned:
-        record = RunFolder(run_path(each.config)).record()
-        if record is not None and record.state == "FINISHED":
+        record = None if each in missing else RunFolder(run_path(each.config)).record()
+        if record is not None:
             seconds.setdefault(each.config.hash, []).append(record.timing.wall_s)
-        else:
-            missing.append(each.config.hash)
-    done = len(planned) - len(missing)
+    runs, done = counted(len(planned), "run"), len(planned) - len(missing)
     if not missing:
-        return f"{len(planned)} runs, all finished before; nothing to train"
-    start = f"{len(planned)} runs, {done} finished before, {len(missing)} to train"
+        return f"{runs}, all finished before; nothing to train"
+    start = f"{runs}, {done} finished before, {len(missing)} to train"
     known = [value for values in seconds.values() for value in values]
     if not known:
         return f"{start}; how long one takes here is not known yet"
     usual = sum(known) / len(known)
-    total = sum(sum(seconds[key]) / len(seconds[key]) if key in seconds else usual for key in missing)
+    total = sum(
+        sum(seconds[key]) / len(seconds[key]) if key in seconds else usual
+        for key in (each.config.hash for each in missing)
+    )
     slots = len(choose_slots(workers, len(missing)))
     return f"{start}; about {max(1, round(total / slots / 60))} min, going by the finished ones"
 

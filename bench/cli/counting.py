@@ -1,4 +1,4 @@
-"""How far a long job over many files has come, on standard error."""
+"""Numbers for people: how far a long job has come, and how many of something there are."""
 
 from __future__ import annotations
 
@@ -12,6 +12,11 @@ import click
 from bench.progress import Counting
 
 _LINE_EVERY_S = 10.0
+
+
+def counted(number: int, word: str) -> str:
+    """`1 run`, `3 runs`, `1,200 runs`."""
+    return f"{number:,} {word}{'' if number == 1 else 's'}"
 
 
 @contextmanager

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from bench.errors import UserError
+from bench.errors import UserError, did_you_mean
 
 if TYPE_CHECKING:
     from losses.registry import Registry
@@ -16,7 +16,11 @@ _KINDS = ("losses", "backbones", "miners", "data", "batches", "optimizers", "sch
 
 
 @click.command("list")
-@click.argument("kind", type=click.Choice(_KINDS))
+@click.argument(
+    "kind",
+    metavar=f"[{'|'.join(_KINDS)}]",
+    shell_complete=lambda context, parameter, begun: [kind for kind in _KINDS if kind.startswith(begun)],
+)
 @click.argument("pattern", default="*")
 @click.option(
     "--long", is_flag=True, help="Also options with defaults; of losses, paper, equation and proof."
@@ -27,6 +31,9 @@ def list_(kind: str, pattern: str, long: bool) -> None:
     PATTERN, such as 'pml:*', picks names; a family of another package's components is listed name by name
     when the pattern begins with its prefix.
     """
+    if kind not in _KINDS:
+        hint = did_you_mean(kind, _KINDS) or f"; there are {', '.join(_KINDS)}"
+        raise UserError(f"'{kind}': nothing of that kind to list{hint}")
     if kind == "configs":
         from bench.config import shipped_configs
 

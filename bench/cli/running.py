@@ -58,10 +58,52 @@ def plan(source: str, overrides: Sequence[str], seeds: int | None) -> list[Plann
     return [Planned(source, tuple(overrides), config) for config in configs]
 
 
+def unfinished(planned: Sequence[Planned]) -> list[Planned]:
+    """Those that have not finished yet. Each data set is opened once, and no process begun for the others.
+
+    Raises:
+        UserError: two of them are one run; a finished one is of other data than its configuration now means.
+    """
+    import json
+
+    from bench.data import DATASETS, Data, cache_folder
+    from bench.engine import finished_record, run_path
+    from bench.results import RunFolder
+
+    _refuse_twins(planned)
+    opened: dict[str, Data] = {}
+
+    def is_finished(config: RunConfig) -> bool:
+        folder = RunFolder(run_path(config))
+        record = folder.record()
+        if record is None or record.state != "FINISHED":
+            return False
+        key = json.dumps(config.tree()["data"], sort_keys=True)
+        if key not in opened:
+            opened[key] = DATASETS.build(config.data.name, {"cache": cache_folder()}, config.data.options)
+        return finished_record(folder, opened[key]) is not None
+
+    return [each for each in planned if not is_finished(each.config)]
+
+
 def do_runs(
-    planned: Sequence[Planned], workers: Workers, *, resume: bool, again: bool, profile: bool = False
+    planned: Sequence[Planned],
+    workers: Workers,
+    *,
+    resume: bool,
+    again: bool,
+    profile: bool = False,
+    keeps_going: bool = False,
 ) -> tuple[list[RunRecord], list[Outcome]]:
     """Do what is not done yet: a single run here, several in the pool, or one after the other under torchrun.
+
+    Args:
+        planned: what to do.
+        workers: at a time.
+        resume: continue interrupted runs.
+        again: train finished and interrupted ones anew.
+        profile: trace the only run.
+        keeps_going: a run that fails is among the outcomes, also when it is the only one.
 
     Returns:
         The records, and how those that failed have ended.
@@ -76,9 +118,22 @@ def do_runs(
     if is_launched():
         # every process passes here: all of them train each run
         return [_run_here(each, resume=resume, again=again, profile=profile) for each in planned], []
-    if len(planned) == 1 and workers == 1:
+    if not planned:
+        return [], []
+    if len(planned) == 1 and workers == 1 and not keeps_going:
         return [_run_here(planned[0], resume=resume, again=again, profile=profile)], []
     return _run_in_pool(planned, workers, resume=resume, again=again)
+
+
+def _refuse_twins(planned: Sequence[Planned]) -> None:
+    from bench.engine import run_path
+
+    sources: dict[Path, str] = {}
+    for each in planned:
+        folder = run_path(each.config)
+        if folder in sources:
+            raise UserError(f"{each.source}: is the same run as {sources[folder]} (settings and seed)")
+        sources[folder] = each.source
 
 
 def _run_here(planned: Planned, *, resume: bool, again: bool, profile: bool) -> RunRecord:
@@ -102,12 +157,11 @@ def _run_in_pool(
     from bench.pool import Job, choose_slots, run_jobs
     from bench.results import RunFolder
 
+    _refuse_twins(planned)
     todo: dict[Path, tuple[Job, RunConfig]] = {}
     for each in planned:
         config, folder = each.config, run_path(each.config)
         job = Job(each.source, (*each.overrides, f"seed={config.seed}"), each.title, config.hash, folder)
-        if folder in todo:
-            raise UserError(f"{each.source}: is the same run as {todo[folder][0].source} (settings and seed)")
         todo[folder] = (job, config)
     configs = {folder: config for folder, (_, config) in todo.items()}
     with ExitStack() as stack:

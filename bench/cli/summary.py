@@ -186,10 +186,16 @@ def _notes(records: Sequence[RunRecord]) -> list[str]:
 
 def _where_next(configs: Sequence[RunConfig]) -> list[str]:
     folders = list(dict.fromkeys(str(run_path(config)) for config in configs))
-    lines = [f"records, pairs and figures: {folders[0] if len(folders) == 1 else Path(folders[0]).parent}/"]
+    # without a test there are no pairs, and no figures of them
+    what = "records, pairs and figures" if any(map(_has_pairs, configs)) else "records and curves"
+    lines = [f"{what}: {folders[0] if len(folders) == 1 else Path(folders[0]).parent}/"]
     if any(config.tracking.enabled for config in configs):
         server = next((config.tracking.uri for config in configs if config.tracking.uri), None)
         server = server or os.environ.get("MLFLOW_TRACKING_URI", "")
         place = redact_uri(server) if server.startswith("http") else "mlflow ui, then http://127.0.0.1:5000"
         lines.append(f"curves and comparison in the browser: {place}")
     return lines
+
+
+def _has_pairs(config: RunConfig) -> bool:
+    return RunFolder(run_path(config)).pairs.exists()

@@ -90,7 +90,12 @@ def _lines(
         f"from {threshold.num_impostor:,} impostor pairs of {threshold.source}"
     )
     low, high = threshold.far_interval
-    if threshold.far is not None and low is not None and high is not None:
+    if threshold.far is not None and low is not None and high is not None and not threshold.false_accepts:
+        lines.append(
+            f"no impostor pair was accepted there: the chance of a false accept is below {high:.3%} "
+            f"({threshold.confidence:.0%} interval)"
+        )
+    elif threshold.far is not None and low is not None and high is not None:
         lines.append(
             f"chance of a false accept {threshold.far:.3%} ({threshold.confidence:.0%} interval "
             f"{low:.3%} to {high:.3%})"

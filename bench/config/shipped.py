@@ -40,8 +40,12 @@ def find_config(source: str | Path) -> Path:
     """
     found = find_file(Path(source), Path())
     if found is None:
-        hint = did_you_mean(str(source).removesuffix(".yaml")[:100], shipped_configs())
-        hint = hint or "; 'bench list configs' shows the shipped ones"
+        # short words are alike by chance: 'nothere' shares as much with 'center' as some slips share
+        hint = did_you_mean(str(source).removesuffix(".yaml")[:100], config_names(), cutoff=0.7)
+        hint = hint or (
+            "; 'bench list configs' shows the shipped ones, and a setting is written path=value, such as "
+            "loss.margin=0.3"
+        )
         raise UserError(f"{source}: no such file, and no shipped configuration of that name{hint}")
     return found
 

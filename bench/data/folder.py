@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from bench.data.align.settings import read_alignment
@@ -13,7 +14,7 @@ from bench.data.location import given_path
 from bench.data.opened import is_pack
 from bench.data.prepared import prepared
 from bench.data.protocols import ProtocolOptions
-from bench.data.split import Validation
+from bench.data.split import Validation, check_people
 from bench.errors import UserError
 from losses.types import NonNegativeInt, PositiveInt
 
@@ -52,7 +53,13 @@ def folder(
     if is_pack(path):
         raise UserError(f"data.root: {path} is a pack; set data.name=packed")
     tests = open_protocols(cache, protocol, more_protocols, size_px)
-    pack = prepared(cache, path, size_px, "data.root")
+    pack = prepared(
+        cache,
+        path,
+        size_px,
+        "data.root",
+        check=partial(check_people, min_images=min_images_per_identity, validation=validation),
+    )
     aligned = read_alignment(path)
     data = divided(
         "folder",

@@ -21,6 +21,7 @@ from bench.images.folders import folder_fingerprint
 logger = logging.getLogger("bench.data")
 
 Choose = Callable[[ImageFiles], NDArray[np.int64]]
+Check = Callable[[NDArray[np.int64]], None]
 
 
 def list_images(path: Path, option: str) -> ImageFiles:
@@ -40,7 +41,14 @@ def list_images(path: Path, option: str) -> ImageFiles:
 
 
 def prepared(
-    cache: Path, path: Path, size_px: int, option: str, *, choose: Choose | None = None, chosen: str = ""
+    cache: Path,
+    path: Path,
+    size_px: int,
+    option: str,
+    *,
+    choose: Choose | None = None,
+    chosen: str = "",
+    check: Check | None = None,
 ) -> Pack:
     """The pack of a folder or tar, made now if it is not there or its source has changed.
 
@@ -51,9 +59,10 @@ def prepared(
         option: the setting that named the source, for messages.
         choose: rows of those files that are wanted, where not all are.
         chosen: tells choices apart.
+        check: looks at the labels before anything is packed, and may raise.
 
     Raises:
-        UserError: as `list_images` and `choose`; nothing could be read; no space for the cache.
+        UserError: as `list_images`, `choose` and `check`; nothing could be read; no space for the cache.
     """
     place = {"source": str(path.resolve()), "size_px": size_px, "chosen": chosen}
     key = hashlib.sha256(json.dumps(place, sort_keys=True).encode()).hexdigest()[:16]
@@ -65,6 +74,8 @@ def prepared(
         files = list_images(path, option)
         if choose is not None:
             files = files.take(choose(files))
+        if check is not None:
+            check(files.labels)
         manifest = cached(
             folder,
             parameters,

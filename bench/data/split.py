@@ -96,10 +96,35 @@ def split_people(
     return Split(train, protocol, rows)
 
 
+def check_people(labels: NDArray[np.int64], *, min_images: int, validation: Validation) -> None:
+    """Refuse a set that is too small for its validation, before hours go into packing it.
+
+    Args:
+        labels: (N,) of all images, whether they can be read or not.
+        min_images: people with fewer take no part.
+        validation: how many.
+
+    Raises:
+        UserError: too few people.
+    """
+    counts = np.bincount(labels)
+    _candidates(counts, np.flatnonzero(counts >= max(min_images, 1)), validation)
+
+
 def _validation_people(
     counts: NDArray[np.int64], taking_part: NDArray[np.int64], seed: int, validation: Validation
 ) -> NDArray[np.int64]:
-    """In random order. Only people with two images can give a genuine pair."""
+    """In random order."""
+    candidates, wanted = _candidates(counts, taking_part, validation)
+    keys = _stream(seed, _Draw.PEOPLE).random(len(candidates))
+    people: NDArray[np.int64] = candidates[np.argsort(keys, kind="stable")[:wanted]]
+    return people
+
+
+def _candidates(
+    counts: NDArray[np.int64], taking_part: NDArray[np.int64], validation: Validation
+) -> tuple[NDArray[np.int64], int]:
+    """Who may validate, and how many of them will. Only two images can give a genuine pair."""
     candidates = taking_part[counts[taking_part] >= 2]
     wanted = round(validation.identities * len(taking_part))
     if wanted < 2 * NUM_FOLDS:
@@ -112,9 +137,7 @@ def _validation_people(
             f"data.validation.identities: {validation.identities:g} of {len(taking_part):,} people are "
             f"{wanted:,}, but only {len(candidates):,} have two images; lower it"
         )
-    keys = _stream(seed, _Draw.PEOPLE).random(len(candidates))
-    people: NDArray[np.int64] = candidates[np.argsort(keys, kind="stable")[:wanted]]
-    return people
+    return candidates, wanted
 
 
 def _draw_pairs(

@@ -73,7 +73,9 @@ def artifacts(folder: RunFolder, *, ended: bool, with_checkpoint: bool) -> Itera
         yield folder.config, None
     if not ended:
         return
-    for path in (folder.path / "record.json", folder.path / "report.md", folder.pairs, folder.thresholds):
+    # the last two are of a study
+    documents = [folder.path / name for name in ("record.json", "report.md", "report.html")]
+    for path in (*documents, folder.pairs, folder.thresholds):
         if path.exists():
             yield path, None
     for path in _files(folder.figures):

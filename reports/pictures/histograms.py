@@ -50,7 +50,7 @@ def histograms(groups: Sequence[Group], styles: Mapping[str, Style], protocol: s
             else:
                 axes.stairs(share, edges, color="black", linewidth=1.3, label=name)
         threshold = float(np.mean(group.values(protocol, "best_threshold")))
-        axes.axvline(threshold, color=GREY, linewidth=1.2, linestyle="--", label=f"threshold {threshold:.2f}")
+        axes.axvline(threshold, color=GREY, linewidth=1.2, linestyle="--", label="threshold")
         axes.annotate(
             f"{threshold:.2f}",
             (threshold, 0.98),

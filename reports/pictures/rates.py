@@ -19,8 +19,8 @@ from reports.records import PairDistances
 _POINTS = 160
 _SIZE = (7.2, 4.8)
 _SEEDS = (
-    "Lines are means over seeds, bands 95 % t-intervals of the mean from three seeds on (of one seed alone: "
-    "Wilson's, of the pairs)."
+    "Lines are means over seeds, bands 95 % t-intervals (of the log odds) from three seeds on (of one seed "
+    "alone: Wilson's, of the pairs)."
 )
 
 
@@ -160,12 +160,11 @@ def _band(
 ) -> Band:
     found = [pairs for run in group.runs if (pairs := run.pairs(protocol)) is not None]
     curves = np.array([curve(pairs) for pairs in found])
-    if len(curves) > 1:
-        return band(curves)
     figures = group.figures(protocol)[0]
-    return wilson_band(curves[0], trials((figures.num_genuine, figures.num_impostor)))
+    count = trials((figures.num_genuine, figures.num_impostor))
+    return band(curves, count) if len(curves) > 1 else wilson_band(curves[0], count)
 
 
 def _line(axes: Axes, x: Floats, found: Band, style: Style, label: str) -> None:
-    axes.fill_between(x, found.low, found.high, color=style.color, alpha=0.15, linewidth=0)
+    axes.fill_between(x, found.low, found.high, color=style.color, alpha=0.13, linewidth=0)
     axes.plot(x, found.center, color=style.color, linestyle=style.dash, linewidth=1.8, label=label)

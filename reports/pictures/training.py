@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from reports.colors import Style
 from reports.drawing import GREY, Picture, percent_axis, picture, tidy
@@ -52,8 +54,8 @@ def training(groups: Sequence[Group], styles: Mapping[str, Style]) -> Picture | 
                     _seeds(place, group, metric, styles[group.label], by_time=by_time)
                 place.yaxis.set_major_formatter(percent_axis())
             axes[row, 0].set_ylabel(f"validation {words}")
-        axes[-1, 0].set_xlabel("thousand images, forward and backward")
-        axes[-1, 1].set_xlabel("minutes since the run began")
+        for column, by_time in enumerate((False, True)):
+            _name_axis(axes[-1, column], by_time=by_time)
         axes[0, 0].legend(loc="lower right", fontsize=8, framealpha=0.9)
 
     return picture(
@@ -88,6 +90,8 @@ def monitors(groups: Sequence[Group], styles: Mapping[str, Style]) -> Picture | 
             tidy(place, title=words)
             for group in groups:
                 _seeds(place, group, name, styles[group.label], by_time=False)
+            if name in ("train/effective_rank", "train/embedding_std"):
+                place.set_ylim(0, 1.15 * place.dataLim.y1)  # from 0: a change in the third digit is none
             if name in ("train/active_share", "train/loss_to_collapse"):
                 # a share ends at 1; a hard-mining loss begins at several times that of collapsed embeddings
                 highest = 1.0 if name == "train/active_share" else max(1.0, place.dataLim.y1)
@@ -101,8 +105,8 @@ def monitors(groups: Sequence[Group], styles: Mapping[str, Style]) -> Picture | 
             _distances(place, group, styles[group.label])
         for place in axes[places:]:
             place.set_visible(False)
-        for place in axes[max(0, places - columns) : places]:
-            place.set_xlabel("thousand images, forward and backward")
+        for number, place in enumerate(axes[:places]):
+            _name_axis(place, by_time=False, is_last=number >= places - columns)
 
     return picture(
         "monitors",
@@ -141,8 +145,8 @@ def _distances(axes: Axes, group: Group, style: Style) -> None:
         axes.plot(x, median, color=color, linestyle=dash, linewidth=1.8, label=words)
         if len(low) == len(x) == len(high):
             axes.fill_between(x, low, high, color=color, alpha=0.12, linewidth=0)
-    axes.set_ylim(bottom=0)
-    axes.legend(fontsize=8)
+    axes.set_ylim(0, 1.3 * axes.dataLim.y1)  # room for the legend
+    axes.legend(loc="upper right", fontsize=8, ncols=2)
 
 
 def _points(run: Run, metric: str, *, by_time: bool) -> tuple[Floats, Floats]:
@@ -150,10 +154,35 @@ def _points(run: Run, metric: str, *, by_time: bool) -> tuple[Floats, Floats]:
     values = np.array([float(line.metrics[metric]) for line in lines])
     if by_time:
         start_ms = datetime.fromisoformat(run.record.started_at).timestamp() * 1000
-        return np.array([(line.time_ms - start_ms) / 60_000 for line in lines]), values
+        return np.array([(line.time_ms - start_ms) / 1000 for line in lines]), values
     budget = run.record.budget
     images_a_step = budget.images / max(budget.steps, 1)
-    return np.array([line.step * images_a_step / 1000 for line in lines]), values
+    return np.array([line.step * images_a_step for line in lines]), values
+
+
+def _name_axis(axes: Axes, *, by_time: bool, is_last: bool = True) -> None:
+    """Show the axis of seconds or images in a unit that its numbers fit; the last of a column names it."""
+    end = axes.get_xlim()[1]
+    units = [(3600.0, "hours"), (60.0, "minutes"), (1.0, "seconds")]
+    if not by_time:
+        units = [(1e6, "million images"), (1e3, "thousand images"), (1.0, "images")]
+    unit, words = next((one for one in units if end >= 2 * one[0]), units[-1])
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value / unit:g}"))
+    axes.xaxis.set_major_locator(_Steps(unit))
+    if is_last:
+        axes.set_xlabel(f"{words} since the run began" if by_time else f"{words}, forward and backward")
+
+
+class _Steps(MaxNLocator):
+    """Round numbers of a unit."""
+
+    def __init__(self, unit: float) -> None:
+        super().__init__(6, steps=[1, 2, 2.5, 5, 10])
+        self._unit = unit
+
+    def tick_values(self, vmin: float, vmax: float) -> Any:
+        """Places on the axis."""
+        return self._unit * np.asarray(super().tick_values(vmin / self._unit, vmax / self._unit))
 
 
 def _has(run: Run, metric: str) -> bool:

@@ -8,6 +8,7 @@ import pytest
 from PIL import Image
 
 from bench.cli.arguments import split_arguments
+from bench.cli.counting import counted
 from bench.errors import UserError
 
 from .conftest import Bench
@@ -139,3 +140,44 @@ def test_track_sync_of_a_missing_folder_is_one_line(bench_command: Bench) -> Non
         2,
         "nowhere: no such folder; name the folder that holds the run folders\n",
     )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("list", "lossess"), "'lossess': nothing of that kind to list; did you mean 'losses'?"),
+        (
+            ("list", "x"),
+            "'x': nothing of that kind to list; there are losses, backbones, miners, data, batches, "
+            "optimizers, schedules, configs",
+        ),
+        (
+            ("run", "tiny.yaml", "=3"),
+            "'=3': neither a file nor a setting; write path=value, such as loss.margin=0.3",
+        ),
+        (
+            ("run", "tiny.yaml", "foo"),
+            "foo: no such file, and no shipped configuration of that name; 'bench list configs' shows the "
+            "shipped ones, and a setting is written path=value, such as loss.margin=0.3",
+        ),
+    ],
+)
+def test_slips_of_a_newcomer_are_answered(
+    bench_command: Bench, arguments: tuple[str, ...], message: str
+) -> None:
+    ended = bench_command(*arguments)
+    assert (ended.code, ended.err) == (2, f"{message}\n")
+
+
+def test_a_file_whose_name_has_an_equals_sign_is_a_file(workspace: Path) -> None:
+    Path("=odd.yaml").write_text("extends: tiny.yaml\n")
+    assert split_arguments(["=odd.yaml", "a.b=1"]) == (["=odd.yaml"], ["a.b=1"])
+
+
+def test_one_of_something_has_no_plural() -> None:
+    assert [counted(number, "run") for number in (0, 1, 2, 1200)] == [
+        "0 runs",
+        "1 run",
+        "2 runs",
+        "1,200 runs",
+    ]

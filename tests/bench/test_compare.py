@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 
@@ -69,8 +70,38 @@ def test_runs_that_failed_are_gaps_and_give_the_exit_code(bench_command: Bench) 
     )
     assert ended.code == 1
     assert "not in the report: slow-" in ended.err
-    assert "report of 1 runs" in ended.out
+    assert "report of 1 run:" in ended.out
     assert "## What is missing" in Path("runs/report/report.md").read_text()
+
+
+@pytest.mark.slow
+def test_reports_show_people_and_what_is_finished_begins_no_process(
+    bench_command: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    arguments = ("compare", "tiny.yaml", "train.max_steps=3", "tracking.enabled=false", "--seeds", "1")
+    first = bench_command(*arguments)
+    assert first.code == 0, first.err
+    assert "1 run, 0 finished before, 1 to train" in first.err
+    assert "training 3 steps (train.max_steps; 3 epochs would be " in first.err
+    names = {path.stem for path in Path("runs/report/figures").glob("*.png")}
+    assert {"rendered_embedding_map", "rendered_hardest_pairs"} <= names
+
+    def refuse(*_: object, **__: object) -> None:
+        raise AssertionError("a process begins")
+
+    monkeypatch.setattr("bench.pool.run_jobs", refuse)
+    again = bench_command(*arguments)
+    assert (again.code, again.err) == (0, "1 run, all finished before; nothing to train\n")
+    twins = bench_command("compare", "tiny.yaml", "./tiny.yaml", *arguments[2:])
+    assert (twins.code, twins.err) == (2, "./tiny.yaml: is the same run as tiny.yaml (settings and seed)\n")
+
+    # other data than the finished run had: said, not passed over
+    (record,) = Path("runs").glob("tiny-*/record.json")
+    checksum = json.loads(record.read_text())["data_checksum"]
+    record.write_text(record.read_text().replace(checksum, "0" * 64))
+    other = bench_command(*arguments)
+    assert other.code == 2
+    assert "holds this run on other data (checksum 000000000000, now " in other.err
 
 
 def test_a_mistake_in_a_variant_names_its_line(bench_command: Bench) -> None:
@@ -124,7 +155,7 @@ def test_what_cannot_be_reported_is_one_line(
 @pytest.mark.slow
 def test_reports_from_mlflow_and_from_the_folders_are_the_same(bench_command: Bench) -> None:
     assert bench_command("run", "tiny.yaml", "train.max_steps=3").code == 0
-    assert bench_command("report", "--out", "a").code == 0
+    assert bench_command("report", "--no-faces", "--out", "a").code == 0
     ended = bench_command("report", "--experiment", "faceloss-bench", "--out", "b", "--log")
     assert ended.code == 0, ended.err
     assert re.search(r"stored in MLflow as run [0-9a-f]{32}\n$", ended.out)
@@ -132,7 +163,7 @@ def test_reports_from_mlflow_and_from_the_folders_are_the_same(bench_command: Be
         assert (Path("b") / path.relative_to("a")).read_bytes() == path.read_bytes()
     # the report is no training run: it is not in the next report
     again = bench_command("report", "--experiment", "faceloss-bench", "--out", "b")
-    assert "report of 1 runs" in again.out
+    assert "report of 1 run:" in again.out
 
 
 @pytest.mark.slow

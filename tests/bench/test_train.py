@@ -15,7 +15,7 @@ from bench.data.batches import Draw
 from bench.distributed import ALONE
 from bench.errors import BenchError
 from bench.learner import Learner
-from bench.train import Recipe
+from bench.train import Length, Recipe, length_in_words
 
 from .test_run import UNTRACKED, PullsThePlug, curve, weights
 
@@ -131,3 +131,15 @@ class TestSuperBatchRun:
         assert record.budget == whole.budget
         assert curve(Path("whole")) == curve(Path("runs"))
         assert weights(Path("whole")) == weights(Path("runs"))
+
+
+@pytest.mark.parametrize(
+    ("changes", "steps", "words"),
+    [
+        ([], 30, "30 steps"),
+        (["train.max_steps=12"], 12, "12 steps (train.max_steps; 3 epochs would be 30)"),
+        (["train.max_steps=99"], 30, "30 steps (3 epochs; train.max_steps=99 is not reached)"),
+    ],
+)
+def test_what_ends_training_is_said(workspace: Path, changes: list[str], steps: int, words: str) -> None:
+    assert length_in_words(load_config("tiny.yaml", changes), Length(steps, 10, 10)) == words

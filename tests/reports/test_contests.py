@@ -25,7 +25,9 @@ def contest(first: str, second: str, better: str | None) -> Contest:
     """A contest that has come out so."""
     value = {first: 0.1, second: -0.1, None: 0.1}[better]
     p = 0.001 if better else 0.5
-    return Contest(first, second, "accuracy", Mean(value, 0, 0, 0, 3), {}, p, p, 0.0)
+    return Contest(
+        first, second, "accuracy", Mean(value, 0, 0, 0, 3), dict.fromkeys(range(3), value), p, p, 0.0
+    )
 
 
 def test_a_clear_difference_is_found_by_both_tests_and_signed(make: Make) -> None:
@@ -75,6 +77,17 @@ def test_equal_groups_cannot_be_told_apart(make: Make) -> None:
         runs = make("center", seed)
     (one,) = hold_contests(groups_of(runs), "rendered", ["accuracy"], replicates=100)
     assert (one.better, one.p_seeds, one.p_pairs) == (None, 1.0, 1.0)
+
+
+def test_two_seeds_whose_differences_are_alike_prove_nothing(make: Make) -> None:
+    for seed in range(2):
+        make("softmax", seed, gap=1.4)
+        runs = make("triplet", seed, gap=0.7)
+    (one,) = hold_contests(groups_of(runs), "rendered", ["accuracy"], replicates=100)
+    assert one.p_pairs < 0.01
+    assert one.better is None
+    alike = Contest("a", "b", "accuracy", Mean(0.1, 0.1, 0.1, 0.0, 2), {0: 0.1, 1: 0.1}, 1e-9, 1e-9, 0.5)
+    assert alike.better is None
 
 
 def test_one_shared_seed_ranks_nothing_and_its_interval_is_of_the_pairs(make: Make) -> None:

@@ -139,10 +139,32 @@ def test_the_verdict_names_winner_loser_and_ties(make: Make, tmp_path: Path) -> 
     assert by_accuracy.endswith("; the data cannot tell apart softmax and center.")
 
 
+def test_two_seeds_call_nobody_better(out: Path) -> None:
+    text = (out / "report.md").read_text()
+    assert "Two shared seeds: two differences may be alike by chance, so nothing is called better" in text
+    assert "is better" not in text.partition("What was compared")[0]
+
+
+def test_tests_on_pairs_say_what_mean_subtraction_does_to_them(make: Make, tmp_path: Path) -> None:
+    runs = make("softmax")
+    (path,) = runs.iterdir()
+    folder = RunFolder(path)
+    record = folder.record()
+    assert record is not None
+    said = "Mean subtraction: a run keeps each pair's distance as its own fold's test sees it."
+    assert said not in written(runs, tmp_path / "plain")
+    figures = record.protocols["rendered"].model_copy(update={"metric": "angle", "subtract_mean": True})
+    folder.write_record(record.model_copy(update={"protocols": {"rendered": figures}}))
+    assert said in written(runs, tmp_path / "mean")
+
+
 def test_one_seed_is_marked_and_ranked_nowhere(make: Make, tmp_path: Path) -> None:
     make("softmax", gap=1.4)
     text = written(make("triplet", gap=0.5), tmp_path / "out")
-    assert "One shared seed: what another training would give is unknown, so nothing is ranked." in text
+    assert (
+        "One shared seed: what another training would give is unknown, so nothing is called better; it "
+        "takes 3 ('bench compare --seeds 3')."
+    ) in text
     assert "† one seed: an interval, where there is one, is Wilson's" in text
     row = next(line for line in text.splitlines() if line.startswith("| softmax | 1 | 1 to 2 |"))
     assert "one seed" in row

@@ -59,7 +59,14 @@ def test_an_existing_file_wins_and_a_folder_of_that_name_does_not(
         (
             "configs/zzzzzz.yaml",
             "configs/zzzzzz.yaml: no such file, and no shipped configuration of that name; "
-            "'bench list configs' shows the shipped ones",
+            "'bench list configs' shows the shipped ones, and a setting is written path=value, such as "
+            "loss.margin=0.3",
+        ),
+        (
+            "nothere.yaml",
+            "nothere.yaml: no such file, and no shipped configuration of that name; "
+            "'bench list configs' shows the shipped ones, and a setting is written path=value, such as "
+            "loss.margin=0.3",
         ),
     ],
 )

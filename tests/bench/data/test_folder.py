@@ -272,6 +272,11 @@ def test_a_split_that_cannot_be_is_refused_in_words(
         assert len(opened(sources, tmp_path, **options).train.identities) == 4
 
 
+def test_too_few_people_are_noticed_before_anything_is_packed(sources: Path, tmp_path: Path) -> None:
+    assert message(sources, tmp_path, validation=Validation(0.3, 3), protocol=None).endswith("raise it")
+    assert not list(tmp_path.rglob("images.npy"))
+
+
 def test_paths_know_the_environment_and_say_when_they_do_not(
     sources: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -69,6 +69,16 @@ def test_the_verdict_compares_the_distance_with_the_saved_threshold(
     ]
 
 
+def test_without_a_false_accept_the_chance_has_an_upper_bound_alone(
+    bench_command: Bench, trained_run: Path, small: Small
+) -> None:
+    photo = str(small.images / f"{small.names[0]}.png")
+    ended = bench_command("verify", str(trained_run), photo, photo, "--no-align")
+    assert ended.out.splitlines()[2] == (
+        "no impostor pair was accepted there: the chance of a false accept is below 11.351% (95% interval)"
+    )
+
+
 def test_equal_photos_are_the_same_person_and_the_exit_code_is_zero_either_way(
     bench_command: Bench, trained_run: Path, small: Small
 ) -> None:
