@@ -219,7 +219,7 @@ def test_sampled_classes_are_the_same_for_any_number_of_processes(together: Path
 # classes divided, so that a checkpoint of one process is cut for two, and put together again; and sampled
 LONG = [
     "joint.yaml", "train.epochs=60", "runtime={checkpoint_every_s: 0.2, shard_classes: true}",
-    "loss={name: sum, terms: [{loss: {name: softmax, sample_rate: 0.85}}, {loss: {name: triplet}, weight: 0.5}]}",
+    "loss={name: sum, terms: [{loss: {name: softmax, sample_rate: 0.85}}, {loss: {name: triplet}}]}",
 ]  # fmt: skip
 
 
