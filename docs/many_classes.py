@@ -1,7 +1,8 @@
 """The table of docs/distributed.md: memory and time a process takes for a classifier of many identities.
 
-python docs/many_classes.py            writes the table from docs/many_classes.json
-python docs/many_classes.py --measure  measures anew first; takes some GiB and minutes, and Linux
+python docs/many_classes.py              writes the table from docs/many_classes.json
+python docs/many_classes.py --measure    measures anew first; takes some GiB and minutes, and Linux
+python docs/many_classes.py --measure 4  so many processes alone
 """
 
 from __future__ import annotations
@@ -17,7 +18,6 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -48,14 +48,19 @@ def table(figures: dict[str, Any]) -> str:
             lines.append(
                 [f"{classes:,}", f"{rate:g}", *(f"{row['peak_mib']:,.0f} MiB, {_time(row)}" for row in own)]
             )
-    dirty = ", with changes" if figures["dirty"] else ""
-    origin = (
-        f"`{figures['command']}`, {figures['date'][:10]}, commit {figures['commit'][:8]}{dirty}, on "
-        f"{figures['cpu']} with {figures['cores']} cores (load {figures['load']:g} at the start), one thread "
-        f"a process: `{figures['loss']}`, D = {figures['dim']}, a global batch of {figures['batch']}, AdamW, "
-        "float32."
-    )
-    return origin + "\n\n" + "".join("| " + " | ".join(line) + " |\n" for line in lines)
+    return "".join("| " + " | ".join(line) + " |\n" for line in lines) + "\n" + _origins(figures["runs"])
+
+
+def _origins(runs: dict[str, dict[str, Any]]) -> str:
+    lines = []
+    for processes, run in sorted(runs.items(), key=lambda entry: int(entry[0])):
+        dirty = ", with changes" if run["dirty"] else ""
+        lines.append(
+            f"* {_several(int(processes))}: `{run['command']}`, {run['date'][:10]}, commit {run['commit'][:8]}"
+            f"{dirty}, {run['cpu']}, {run['cores']} cores (load {run['load']:g} at the start), one thread a "
+            f"process; `{run['loss']}`, D = {run['dim']}, global batch {run['batch']}, AdamW, float32.\n"
+        )
+    return "".join(lines)
 
 
 def _several(count: int) -> str:
@@ -67,13 +72,13 @@ def _time(row: dict[str, Any]) -> str:
     return f"{seconds * 1e3:.0f} ms" if seconds < 1.0 else f"{seconds:.1f} s"
 
 
-def measure() -> dict[str, Any]:
-    """All cells, one after another, each in new processes."""
+def measure(processes: int) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """Where the rows come from, and a row for each number of classes and sample rate, in new processes."""
     from bench.results import code_version, cpu_name, now
 
     code = code_version()
-    figures = {
-        "command": "python docs/many_classes.py --measure",
+    run = {
+        "command": f"python docs/many_classes.py --measure {processes}",
         "date": now(),
         "commit": code.git_commit,
         "dirty": code.git_dirty,
@@ -84,23 +89,25 @@ def measure() -> dict[str, Any]:
         "dim": DIM,
         "batch": BATCH,
     }
-    return {**figures, "rows": list(_cells())}
+    with tempfile.TemporaryDirectory() as folder:
+        launcher = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"]
+        command = [sys.executable, *launcher, __file__, "--child", folder]
+        subprocess.run(command, check=True, env={**os.environ, "OMP_NUM_THREADS": "1"})
+        ranks = [json.loads(path.read_text()) for path in sorted(Path(folder).iterdir())]
+    measured = []
+    for rows in zip(*ranks, strict=True):  # of the process that takes most
+        most = {key: max(row[key] for row in rows) for key in ("peak_mib", "cpu_s", "wall_s")}
+        measured.append({**rows[0], **most, "processes": processes})
+    return run, measured
 
 
-def _cells() -> Iterator[dict[str, Any]]:
-    for processes in PROCESSES:
-        with tempfile.TemporaryDirectory() as folder:
-            launcher = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"]
-            subprocess.run(
-                [sys.executable, *launcher, __file__, "--child", folder],
-                check=True,
-                env={**os.environ, "OMP_NUM_THREADS": "1"},
-            )
-            ranks = [json.loads(path.read_text()) for path in sorted(Path(folder).iterdir())]
-        for rows in zip(*ranks, strict=True):
-            # of the process that takes most
-            most = {key: max(row[key] for row in rows) for key in ("peak_mib", "cpu_s", "wall_s")}
-            yield {**rows[0], **most, "processes": processes}
+def _keep(run: dict[str, Any], measured: list[dict[str, Any]]) -> None:
+    """Put them in the place of those of as many processes."""
+    figures = json.loads(FIGURES.read_text()) if FIGURES.exists() else {"runs": {}, "rows": []}
+    processes = measured[0]["processes"]
+    figures["runs"][str(processes)] = run
+    figures["rows"] = [row for row in figures["rows"] if row["processes"] != processes] + measured
+    FIGURES.write_text(json.dumps(figures, indent=1) + "\n")
 
 
 def _child(folder: Path) -> None:
@@ -168,12 +175,12 @@ def _status_mib(key: str) -> float:
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("--measure", action="store_true", help="measure anew; Linux alone")
+    parser.add_argument("--measure", type=int, nargs="*", metavar="PROCESSES", help="measure anew")
     parser.add_argument("--child", type=Path, help=argparse.SUPPRESS)
     asked = parser.parse_args()
     if asked.child:
         _child(asked.child)
     else:
-        if asked.measure:
-            FIGURES.write_text(json.dumps(measure(), indent=1) + "\n")
+        for count in PROCESSES if asked.measure == [] else asked.measure or ():
+            _keep(*measure(count))
         PAGE.write_text(current(PAGE.read_text()))

@@ -1,4 +1,4 @@
-"""A run whose steps see some of the classes: it learns, is continued exactly, and is asked for as any other."""
+"""A run whose steps see some of the classes: it learns, goes on exactly, is asked for as any other."""
 
 from __future__ import annotations
 
