@@ -44,10 +44,8 @@ def table(figures: dict[str, Any]) -> str:
     lines = [head, ["---", "---", *(["---"] * len(PROCESSES))]]
     for classes in CLASSES:
         for rate in RATES:
-            own = [cells[classes, rate, count] for count in PROCESSES]
-            lines.append(
-                [f"{classes:,}", f"{rate:g}", *(f"{row['peak_mib']:,.0f} MiB, {_time(row)}" for row in own)]
-            )
+            own = (cells.get((classes, rate, count)) for count in PROCESSES)
+            lines.append([f"{classes:,}", f"{rate:g}", *map(_cell, own)])
     return "".join("| " + " | ".join(line) + " |\n" for line in lines) + "\n" + _origins(figures["runs"])
 
 
@@ -56,9 +54,10 @@ def _origins(runs: dict[str, dict[str, Any]]) -> str:
     for processes, run in sorted(runs.items(), key=lambda entry: int(entry[0])):
         dirty = ", with changes" if run["dirty"] else ""
         lines.append(
-            f"* {_several(int(processes))}: `{run['command']}`, {run['date'][:10]}, commit {run['commit'][:8]}"
-            f"{dirty}, {run['cpu']}, {run['cores']} cores (load {run['load']:g} at the start), one thread a "
-            f"process; `{run['loss']}`, D = {run['dim']}, global batch {run['batch']}, AdamW, float32.\n"
+            f"* {_several(int(processes))}: `{run['command']}`, {run['date'][:10]}, "
+            f"commit {run['commit'][:8]}{dirty}, {run['cpu']}, {run['cores']} cores "
+            f"(load {run['load']:g} at the start), one thread a process; `{run['loss']}`, "
+            f"D = {run['dim']}, global batch {run['batch']}, AdamW, float32.\n"
         )
     return "".join(lines)
 
@@ -67,9 +66,12 @@ def _several(count: int) -> str:
     return f"{count} process" if count == 1 else f"each of {count} processes"
 
 
-def _time(row: dict[str, Any]) -> str:
+def _cell(row: dict[str, Any] | None) -> str:
+    if row is None:
+        return "not measured"
     seconds = row["cpu_s"]
-    return f"{seconds * 1e3:.0f} ms" if seconds < 1.0 else f"{seconds:.1f} s"
+    time_spent = f"{seconds * 1e3:.0f} ms" if seconds < 1.0 else f"{seconds:.1f} s"
+    return f"{row['peak_mib']:,.0f} MiB, {time_spent}"
 
 
 def measure(processes: int) -> tuple[dict[str, Any], list[dict[str, Any]]]:

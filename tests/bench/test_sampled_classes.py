@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from bench import BenchError, load_config, run
+from bench import load_config, run
+from bench.errors import BenchError
 
 from .conftest import Bench
 from .test_run import UNTRACKED, PullsThePlug, curve, weights
