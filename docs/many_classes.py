@@ -29,7 +29,7 @@ LOSS, DIM, BATCH = "cosface", 128, 128
 CLASSES, PROCESSES, RATES = (10_000, 100_000, 1_000_000), (1, 2, 4), (1.0, 0.1)
 STEPS = {10_000: 8, 100_000: 4, 1_000_000: 1}
 
-# glibc keeps freed blocks of up to 32 MiB; told so, it returns those of a tensor at once, and the peak is theirs.
+# glibc keeps freed blocks of up to 32 MiB; told so, it returns them at once, and the peak is that of tensors.
 _ALONE = {"OMP_NUM_THREADS": "1", "MALLOC_MMAP_THRESHOLD_": "262144"}
 _MIB = 2**20
 

@@ -27,7 +27,7 @@ class TestRun:
         untrained = run("tiny.yaml", [*MANY, "train.max_steps=1"])
         whole = run("tiny.yaml", MANY)
         sampled = run("tiny.yaml", [*MANY, "loss.sample_rate=0.5"])
-        auc = [record.metrics()["validation/auc"] for record in (untrained, whole, sampled)]
+        auc = [record.metrics()["rendered/auc"] for record in (untrained, whole, sampled)]
         assert auc[2] > auc[0] + 0.1, auc
         assert auc[2] > auc[1] - 0.05, auc
 
