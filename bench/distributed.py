@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from bench.errors import BenchError, UserError
+from bench.rows import gradient_values
 from losses import Classes
 
 
@@ -168,8 +169,9 @@ class World:
             return
         for parameter in loss.parameters():
             if parameter.grad is not None and not divided(parameter):
-                dist.all_reduce(parameter.grad)
-                parameter.grad.div_(self.size)
+                values = gradient_values(parameter.grad)  # of a sample: of the same rows everywhere
+                dist.all_reduce(values)
+                values.div_(self.size)
         self.unify_buffers(loss, divided)
 
     @torch.no_grad()

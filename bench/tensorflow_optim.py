@@ -73,15 +73,16 @@ class TensorFlowRMSprop(Optimizer):
             "epsilon": epsilon,
         }
         super().__init__(groups, defaults)
+        for group in self.param_groups:  # now: a step may be given some rows of a table (rows.py)
+            for parameter in group["params"]:
+                self.state[parameter]["square"] = torch.ones_like(parameter)
+                self.state[parameter]["update"] = torch.zeros_like(parameter)
 
     @torch.no_grad()
     def step(self, closure: Callable[[], float] | None = None) -> None:  # type: ignore[override]
         """One step; no closure is taken."""
         for parameter, gradient, group in _gradients(self):
             state = self.state[parameter]
-            if not state:
-                state["square"] = torch.ones_like(parameter)
-                state["update"] = torch.zeros_like(parameter)
             square = state["square"].lerp_(gradient.square(), 1 - group["decay"])
             root = (square + group["epsilon"]).sqrt_()
             update = state["update"].mul_(group["momentum"]).addcdiv_(gradient, root, value=group["lr"])

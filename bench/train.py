@@ -12,6 +12,7 @@ from typing import Protocol
 import torch
 from torch import Tensor, nn
 
+from bench import rows
 from bench.config import RunConfig
 from bench.data import Augment, FaceSet, Preprocess
 from bench.data.batches import Draw, Indices, torch_seed
@@ -294,7 +295,7 @@ def _step(learner: Learner, recipe: Recipe, outside: Outside) -> None:
         if is_finite:
             if config.train.clip_norm is not None:
                 torch.nn.utils.clip_grads_with_norm_(parameters, config.train.clip_norm, norm)
-            optimizer.step()
+            rows.step(optimizer)
         learner.step += 1
         learner.images += len(batch.indices)
         if learner.ema and is_finite:

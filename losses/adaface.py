@@ -9,7 +9,7 @@ from torch import Tensor
 
 from losses.cosines import angles, class_directions, cosines, margin_softmax, of_labels
 from losses.loss import LOSSES, Loss, LossOutput
-from losses.types import Fraction, Positive
+from losses.types import Fraction, Positive, SampleRate
 
 _SHORTEST, _LONGEST = 1e-3, 100.0  # lengths are cut to this range before their statistics, as the authors do
 _EPSILON = 1e-3  # added to the standard deviation, as the authors do
@@ -30,6 +30,8 @@ class AdaFace(Loss):
         scale: s, inverse temperature.
         concentration: h; 0.333 keeps two thirds of the lengths within the clip.
         momentum: share of a new batch in the running mean and standard deviation of the lengths.
+        sample_rate: r, share of the C classes that take part in a step: those of the batch, and others at
+            random (`sampling.py`); the train_accuracy is then among them.
 
     Shape:
         embeddings: (B, D), length tells quality, normalised here; labels: (B,) int64 in [0, C); total: nats.
@@ -61,9 +63,11 @@ class AdaFace(Loss):
         scale: Positive = 64.0,
         concentration: Positive = 0.333,
         momentum: Fraction = 0.01,
+        sample_rate: SampleRate = 1.0,
     ) -> None:
         super().__init__()
         self.num_classes = num_classes
+        self.sample_rate = sample_rate
         self.margin = margin
         self.scale = scale
         self.concentration = concentration
@@ -80,12 +84,13 @@ class AdaFace(Loss):
             self.norm_std.lerp_(lengths.std().to(self.norm_std.dtype), self.momentum)
         quality = (lengths - self.norm_mean) / (self.norm_std + _EPSILON) * self.concentration
         quality = quality.clamp(-1.0, 1.0).to(embeddings.dtype)
-        embeddings = self.classes.spread(embeddings)
-        cosine = cosines(embeddings, self.weight)
-        angle = angles(of_labels(cosine, labels, self.classes)) - self.margin * quality
+        classes = self.taking_part(labels)
+        embeddings = classes.spread(embeddings)
+        cosine = cosines(embeddings, classes.table(self.weight))
+        angle = angles(of_labels(cosine, labels, classes)) - self.margin * quality
         target = angle.clamp(0.0, math.pi).cos() - self.margin * (1.0 + quality)
         output = margin_softmax(
-            cosine, labels, target, self.scale, monitoring=self.monitoring, classes=self.classes
+            cosine, labels, target, self.scale, monitoring=self.monitoring, classes=classes
         )
         if not self.monitoring:
             return output

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from losses.cosines import angles, class_directions, cosines, margin_softmax, of_labels
 from losses.loss import LOSSES, Loss, LossOutput
-from losses.types import Positive, Radians
+from losses.types import Positive, Radians, SampleRate
 
 
 @LOSSES.named("arcface")
@@ -21,6 +21,8 @@ class ArcFace(Loss):
         num_classes: C, identities.
         margin: m, radians (0.5 rad = 28.6 deg).
         scale: s, inverse temperature.
+        sample_rate: r, share of the C classes that take part in a step: those of the batch, and others at
+            random (`sampling.py`); the train_accuracy is then among them.
 
     Shape:
         embeddings: (B, D), any norm, normalised here; labels: (B,) int64 in [0, C); total: nats.
@@ -44,19 +46,25 @@ class ArcFace(Loss):
     class_rows = ("weight",)
 
     def __init__(
-        self, embedding_dim: int, num_classes: int, *, margin: Radians = 0.5, scale: Positive = 64.0
+        self,
+        embedding_dim: int,
+        num_classes: int,
+        *,
+        margin: Radians = 0.5,
+        scale: Positive = 64.0,
+        sample_rate: SampleRate = 1.0,
     ) -> None:
         super().__init__()
         self.num_classes = num_classes
+        self.sample_rate = sample_rate
         self.margin = margin
         self.scale = scale
         self.weight = class_directions(num_classes, embedding_dim)
 
     def compute(self, embeddings: Tensor, labels: Tensor) -> LossOutput:
         """See the class."""
-        embeddings = self.classes.spread(embeddings)
-        cosine = cosines(embeddings, self.weight)
-        target = torch.cos(angles(of_labels(cosine, labels, self.classes)) + self.margin)
-        return margin_softmax(
-            cosine, labels, target, self.scale, monitoring=self.monitoring, classes=self.classes
-        )
+        classes = self.taking_part(labels)
+        embeddings = classes.spread(embeddings)
+        cosine = cosines(embeddings, classes.table(self.weight))
+        target = torch.cos(angles(of_labels(cosine, labels, classes)) + self.margin)
+        return margin_softmax(cosine, labels, target, self.scale, monitoring=self.monitoring, classes=classes)

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from losses.loss import LOSSES, Loss, LossOutput
 from losses.softmax import Softmax
-from losses.types import Fraction, NonNegative, Probability
+from losses.types import Fraction, NonNegative, Probability, SampleRate
 
 Convention = Literal["facenet", "paper"]
 Centers = Literal["ema", "learnable"]
@@ -114,6 +114,8 @@ class Center(Loss):
         centers: ema, or learnable by the optimiser.
         bias: of the classifier.
         label_smoothing: of the cross entropy.
+        sample_rate: share of the classes that take part in a step of the cross entropy, see `Softmax`; the
+            center term looks at those of the batch in any case.
 
     Shape:
         embeddings: (B, D), any norm, used as they are; labels: (B,) int64 in [0, C); total: nats.
@@ -140,11 +142,14 @@ class Center(Loss):
         centers: Centers = "ema",
         bias: bool = True,
         label_smoothing: Probability = 0.0,
+        sample_rate: SampleRate = 1.0,
     ) -> None:
         super().__init__()
         self.num_classes = num_classes
         self.factor = factor
-        self.softmax = Softmax(embedding_dim, num_classes, bias=bias, label_smoothing=label_smoothing)
+        self.softmax = Softmax(
+            embedding_dim, num_classes, bias=bias, label_smoothing=label_smoothing, sample_rate=sample_rate
+        )
         self.term = CenterTerm(embedding_dim, num_classes, alfa=alfa, convention=convention, centers=centers)
 
     def compute(self, embeddings: Tensor, labels: Tensor) -> LossOutput:

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from losses.cosines import angles, class_directions, cosines, margin_softmax, of_labels
 from losses.loss import LOSSES, Loss, LossOutput
-from losses.types import Fraction, Positive, Radians
+from losses.types import Fraction, Positive, Radians, SampleRate
 
 
 @LOSSES.register
@@ -24,6 +24,8 @@ class CombinedMargin(Loss):
         angle_margin: m2, radians, added to the angle.
         cosine_margin: m3, subtracted from the cosine.
         scale: s, inverse temperature.
+        sample_rate: r, share of the C classes that take part in a step: those of the batch, and others at
+            random (`sampling.py`); the train_accuracy is then among them.
 
     Shape:
         embeddings: (B, D), any norm, normalised here; labels: (B,) int64 in [0, C); total: nats.
@@ -49,9 +51,11 @@ class CombinedMargin(Loss):
         angle_margin: Radians = 0.3,
         cosine_margin: Fraction = 0.2,
         scale: Positive = 64.0,
+        sample_rate: SampleRate = 1.0,
     ) -> None:
         super().__init__()
         self.num_classes = num_classes
+        self.sample_rate = sample_rate
         self.angle_factor = angle_factor
         self.angle_margin = angle_margin
         self.cosine_margin = cosine_margin
@@ -60,10 +64,9 @@ class CombinedMargin(Loss):
 
     def compute(self, embeddings: Tensor, labels: Tensor) -> LossOutput:
         """See the class."""
-        embeddings = self.classes.spread(embeddings)
-        cosine = cosines(embeddings, self.weight)
-        angle = self.angle_factor * angles(of_labels(cosine, labels, self.classes)) + self.angle_margin
+        classes = self.taking_part(labels)
+        embeddings = classes.spread(embeddings)
+        cosine = cosines(embeddings, classes.table(self.weight))
+        angle = self.angle_factor * angles(of_labels(cosine, labels, classes)) + self.angle_margin
         target = torch.cos(angle) - self.cosine_margin
-        return margin_softmax(
-            cosine, labels, target, self.scale, monitoring=self.monitoring, classes=self.classes
-        )
+        return margin_softmax(cosine, labels, target, self.scale, monitoring=self.monitoring, classes=classes)

@@ -24,8 +24,8 @@ def cosines(embeddings: Tensor, weight: Tensor) -> Tensor:
 
 
 def of_labels(cosine: Tensor, labels: Tensor, classes: Classes = ALL_CLASSES) -> Tensor:
-    """(B,) the cosine that each image has with its own class; with another where that is not held here."""
-    return cosine.gather(1, classes.rows(labels).unsqueeze(1)).squeeze(1)
+    """(B,) the cosine that each image has with its own class; of no meaning where that is not held here."""
+    return classes.pick(cosine, labels)
 
 
 def angles(cosine: Tensor) -> Tensor:
@@ -53,16 +53,14 @@ def margin_softmax(
     embedding and its class.
 
     Args:
-        cosine: (B, C), of the classes held here.
+        cosine: (B, k), of the classes that are held here and take part.
         labels: (B,).
         target: (B,), in place of the cosine with the own class; read where that is held here.
         scale: s, a number or (B, 1).
         monitoring: whether to compute monitors.
         classes: whose cosines these are.
     """
-    if not classes.is_whole:  # elsewhere the cosine stays what it is
-        target = torch.where(classes.held(labels), target, of_labels(cosine, labels, classes))
-    logits = scale * cosine.scatter(1, classes.rows(labels).unsqueeze(1), target.unsqueeze(1))
+    logits = scale * classes.put(cosine, labels, target)
     total = cross_entropy(logits, labels, classes=classes)
     monitors = {}
     if monitoring:

@@ -55,14 +55,16 @@ class Loss(nn.Module):
         num_classes: C where labels index classes, which are then checked; None where they only tell
             identities apart.
         classes: those whose rows this process holds; the engine sets it where several divide them.
+        sample_rate: share of the classes that take part in a training step, see `taking_part`.
         class_rows: names of the parameters and buffers with one row a class, (C, ...), that `compute` reads
-            through `classes`. A loss that names none is held whole by every process.
+            through `classes` or `taking_part`. A loss that names none is held whole by every process.
         monitoring: False spares the time that monitors take; `LossOutput.monitors` is then empty.
     """
 
     num_classes: int | None = None
     monitoring: bool = True
     classes: Classes = ALL_CLASSES
+    sample_rate: float = 1.0
     class_rows: ClassVar[tuple[str, ...]] = ()
 
     def __new__(cls, *_: Any, **options: Any) -> Self:
@@ -93,6 +95,12 @@ class Loss(nn.Module):
     def compute(self, embeddings: Tensor, labels: Tensor) -> LossOutput:
         """The loss of a checked batch of float32 or float64 embeddings."""
         raise NotImplementedError
+
+    def taking_part(self, labels: Tensor) -> Classes:
+        """The classes of a step: `classes`, in training sampled at `sample_rate` where that is below 1."""
+        if self.num_classes is None or not self.training:
+            return self.classes
+        return self.classes.sampled(labels, self.num_classes, self.sample_rate)
 
     def set_progress(self, epoch: float) -> None:
         """Told before every step how many epochs have passed (fractional): for weights that warm up.

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from losses.classes import cross_entropy, hit_rate
 from losses.loss import LOSSES, Loss, LossOutput
-from losses.types import Probability
+from losses.types import Probability, SampleRate
 
 
 @LOSSES.register
@@ -20,7 +20,9 @@ class Softmax(Loss):
         embedding_dim: D.
         num_classes: C, identities.
         bias: add b to the logits.
-        label_smoothing: share of the target that is spread evenly over all C classes.
+        label_smoothing: share of the target that is spread evenly over all classes that take part.
+        sample_rate: r, share of the C classes that take part in a step: those of the batch, and others at
+            random (`sampling.py`); the train_accuracy is then among them.
 
     Shape:
         embeddings: (B, D), any norm, used as they are; labels: (B,) int64 in [0, C); total: nats.
@@ -43,18 +45,23 @@ class Softmax(Loss):
         *,
         bias: bool = True,
         label_smoothing: Probability = 0.0,
+        sample_rate: SampleRate = 1.0,
     ) -> None:
         super().__init__()
         self.num_classes = num_classes
+        self.sample_rate = sample_rate
         self.label_smoothing = label_smoothing
         self.classifier = nn.Linear(embedding_dim, num_classes, bias=bias)
 
     def compute(self, embeddings: Tensor, labels: Tensor) -> LossOutput:
         """See the class."""
-        embeddings = self.classes.spread(embeddings)
-        weight = self.classifier.weight.to(embeddings.dtype)
-        bias = self.classifier.bias
-        logits = F.linear(embeddings, weight, None if bias is None else bias.to(embeddings.dtype))
-        total = cross_entropy(logits, labels, self.label_smoothing, self.classes)
-        monitors = {"train_accuracy": hit_rate(logits, labels, self.classes)} if self.monitoring else {}
+        classes = self.taking_part(labels)
+        embeddings = classes.spread(embeddings)
+        weight = classes.table(self.classifier.weight).to(embeddings.dtype)
+        bias: Tensor | None = self.classifier.bias
+        if bias is not None:
+            bias = classes.table(bias).to(embeddings.dtype)
+        logits = F.linear(embeddings, weight, bias)
+        total = cross_entropy(logits, labels, self.label_smoothing, classes)
+        monitors = {"train_accuracy": hit_rate(logits, labels, classes)} if self.monitoring else {}
         return LossOutput(total, {"cross_entropy": total.detach()}, monitors)

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from losses.cosines import angles, class_directions, cosines, margin_softmax, of_labels
 from losses.loss import LOSSES, Loss, LossOutput
-from losses.types import Bounds, NonNegative, Positive
+from losses.types import Bounds, NonNegative, Positive, SampleRate
 
 
 @LOSSES.named("sphereface")
@@ -28,6 +28,8 @@ class SphereFace(Loss):
         lambda_end: share of the plain cosine at the end; 0 is the paper's formula.
         lambda_start: at the beginning of an annealing.
         annealing_epochs: until lambda has fallen from start to end, as 1 / (1 + rate * epoch); 0: at once.
+        sample_rate: r, share of the C classes that take part in a step: those of the batch, and others at
+            random (`sampling.py`); the train_accuracy is then among them.
 
     Shape:
         embeddings: (B, D), their length is the scale; labels: (B,) int64 in [0, C); total: nats.
@@ -53,6 +55,7 @@ class SphereFace(Loss):
         lambda_end: NonNegative = 5.0,
         lambda_start: Positive = 1000.0,
         annealing_epochs: NonNegative = 0.0,
+        sample_rate: SampleRate = 1.0,
     ) -> None:
         super().__init__()
         if annealing_epochs and not 0.0 < lambda_end <= lambda_start:
@@ -61,6 +64,7 @@ class SphereFace(Loss):
                 f"but got (lambda_end={lambda_end:g}, lambda_start={lambda_start:g})"
             )
         self.num_classes = num_classes
+        self.sample_rate = sample_rate
         self.margin = margin
         self.lambda_end = lambda_end
         self.lambda_start = lambda_start
@@ -77,14 +81,13 @@ class SphereFace(Loss):
 
     def compute(self, embeddings: Tensor, labels: Tensor) -> LossOutput:
         """See the class."""
-        embeddings = self.classes.spread(embeddings)
-        cosine = cosines(embeddings, self.weight)
-        own = of_labels(cosine, labels, self.classes)
+        classes = self.taking_part(labels)
+        embeddings = classes.spread(embeddings)
+        cosine = cosines(embeddings, classes.table(self.weight))
+        own = of_labels(cosine, labels, classes)
         target = (self.plain_share * own + _psi(own, self.margin)) / (1.0 + self.plain_share)
         length = embeddings.norm(dim=1, keepdim=True)
-        return margin_softmax(
-            cosine, labels, target, length, monitoring=self.monitoring, classes=self.classes
-        )
+        return margin_softmax(cosine, labels, target, length, monitoring=self.monitoring, classes=classes)
 
 
 def _psi(cosine: Tensor, margin: int) -> Tensor:

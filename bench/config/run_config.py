@@ -30,6 +30,8 @@ NOT_HASHED = ("name", "description", "seed", "runtime", "tracking")
 # Settings of `train` that came later, with defaults that do what was done before: at these they are left
 # out, so that runs from before keep their hash.
 _HASHED_WHEN_SET = ("micro_batch", "compile", "sync_batch_norm")
+# Options of losses, those inside others too, for the same reason.
+_LOSS_OPTIONS_HASHED_WHEN_SET = {"sample_rate": 1.0}
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +93,7 @@ class RunConfig:
         values: dict[str, Any] = {key: value for key, value in self.tree().items() if key not in NOT_HASHED}
         values["init"] = self.init.model_dump(exclude={"source"})
         values["backbone"] = _by_content(values["backbone"])
+        values["loss"] = _without_unset(values["loss"])
         defaults = TrainConfig()
         unset = {name for name in _HASHED_WHEN_SET if getattr(self.train, name) == getattr(defaults, name)}
         values["train"] = self.train.model_dump(exclude=unset)
@@ -125,6 +128,14 @@ def _by_content(backbone: dict[str, Plain]) -> dict[str, Plain]:
     """Weights of a file by its checksum, where it is known."""
     without = "weights_sha256" if backbone.get("weights_sha256") is None else "weights"
     return {option: value for option, value in backbone.items() if option != without}
+
+
+def _without_unset(loss: Plain) -> Plain:
+    """A loss, and whatever is nested in it, without the later options at their defaults."""
+    if isinstance(loss, dict):
+        unset = _LOSS_OPTIONS_HASHED_WHEN_SET.items()
+        return {key: _without_unset(value) for key, value in loss.items() if (key, value) not in unset}
+    return tuple(map(_without_unset, loss)) if isinstance(loss, tuple) else loss
 
 
 def _redacted(values: dict[str, Plain]) -> dict[Key, Plain]:

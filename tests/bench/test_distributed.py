@@ -191,8 +191,36 @@ def test_divided_classes_equal_whole_ones_in_curves_weights_and_figures(
     assert_same("joint", "alone", "many", DIVIDED)
 
 
-# classes divided, so that a checkpoint of one process is cut for two, and put together again
-LONG = ["joint.yaml", "train.epochs=60", "runtime={checkpoint_every_s: 0.2, shard_classes: true}"]
+# At 0.1 only the three people of the batch take part: of four processes at least one then holds none of them.
+SAMPLED = [
+    "loss={name: sum, terms: ["
+    + ", ".join(
+        f"{{loss: {{{LOSSES[head].strip('{}')}, sample_rate: {rate}}}, weight: 0.2}}"
+        for head, rate in zip(("softmax", *HEADS), (0.6, 0.1, 0.8, 0.1, 0.6, 0.9, 0.1), strict=True)
+    )
+    + "]}",
+    "batch={name: pk, people: 3, images: 4}", "optimizer={name: adamw, learning_rate: 0.01}",
+    *DIVIDED[1:],
+]  # fmt: skip
+
+
+@pytest.mark.slow
+def test_sampled_classes_are_the_same_for_any_number_of_processes(together: Path) -> None:
+    launch(1, "joint.yaml", *SAMPLED, "runtime.runs=alone")
+    for processes, sharded in ((2, True), (4, True), (2, False)):
+        runs = f"runs-{processes}-{sharded}"
+        launch(
+            processes, "joint.yaml", *SAMPLED,
+            f"runtime.runs={runs}", f"runtime.shard_classes={str(sharded).lower()}",
+        )  # fmt: skip
+        assert_same("joint", "alone", runs, SAMPLED)
+
+
+# classes divided, so that a checkpoint of one process is cut for two, and put together again; and sampled
+LONG = [
+    "joint.yaml", "train.epochs=60", "runtime={checkpoint_every_s: 0.2, shard_classes: true}",
+    "loss={name: sum, terms: [{loss: {name: softmax, sample_rate: 0.85}}, {loss: {name: triplet}}]}",
+]  # fmt: skip
 
 
 @contextmanager
