@@ -202,7 +202,7 @@ def summary_table(groups: Sequence[Group], protocol: str, fars: Sequence[str]) -
     """The short table of a README, from records alone."""
     rows = []
     for group in groups:
-        record = group.runs[0].record
+        images = statistics.mean(run.record.budget.images for run in group.runs)
         rows.append(
             (
                 group.label,
@@ -210,7 +210,7 @@ def summary_table(groups: Sequence[Group], protocol: str, fars: Sequence[str]) -
                 interval(group.estimate(protocol, "accuracy")),
                 *(interval(group.estimate(protocol, f"val_at_far_{far}"), digits=1) for far in fars),
                 interval(group.estimate(protocol, "eer")),
-                f"{record.budget.images:,}",
+                f"{images:,.0f}",
                 group.hash8,
                 ", ".join(_commits(group)),
             )
