@@ -54,5 +54,7 @@ def tables_of(folder: Path) -> str:
         shown = [group for group in groups if group.has(protocol)]
         fars = sorted(shown[0].figures(protocol)[0].val_facenet, key=float, reverse=True)
         parts.append(f"\n{table_markdown(summary_table(shown, protocol, fars))}\n")
-    parts.append("\nMean over seeds and its 95 % t-interval; images through forward and backward of a run.\n\n")
+    parts.append(
+        "\nMean over seeds and its 95 % t-interval; images that a run puts through forward and backward.\n\n"
+    )
     return "".join(parts)
