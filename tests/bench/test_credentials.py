@@ -33,7 +33,7 @@ COMMANDS = {
     "another run of it": ("run", "tiny.yaml", f"tracking.uri={SERVER}", "train.max_steps=2", "--again"),
     "a malformed address": ("run", "tiny.yaml", f"tracking.uri=postgre://{USER}:{PASSWORD}@h/db"),
     "an address without its scheme": ("run", "tiny.yaml", f"tracking.uri={USER}:{PASSWORD}@127.0.0.1:9"),
-    "an address in the wrong place": ("run", "tiny.yaml", f"trackin.uri={SERVER}"),
+    "an address in the wrong place": ("run", "tiny.yaml", f"tracking.url={SERVER}"),
     "an address as a number": ("run", "tiny.yaml", f"train.epochs={SERVER}"),
     "delivery later": ("track", "sync", "--uri", SERVER),
     "delivery to a database": ("track", "sync", "--uri", DATABASE),

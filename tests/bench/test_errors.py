@@ -11,7 +11,7 @@ def test_control_characters_cannot_steer_the_terminal() -> None:
     assert str(UserError("x.csv: no column '\x1b[2J\u2028\udc80'")) == (
         "x.csv: no column '\\x1b[2J\\u2028\\udc80'"
     )
-    assert str(BenchError("caf\u00e9, 3 \u00d7 2: a\nb")) == "caf\u00e9, 3 \u00d7 2: a\nb"
+    assert str(BenchError("na\u00efve, 3 \u00d7 2: a\nb")) == "na\u00efve, 3 \u00d7 2: a\nb"
 
 
 def test_every_problem_of_a_configuration_is_printable() -> None:
