@@ -169,10 +169,14 @@ class Attempt:
                 self.tell(Over(record.model_dump_json()))
             return record
         except BaseException as error:
-            state, message = _ending(error)
-            with suppress_full_disk():  # the first error is the one to report
-                self._write_state(state=state, ended_at=now(), error=message)
-                self._folder.write_record(self._record(state, learner, length, [], message))
+            with self._interrupts.held():
+                lost = self._world.lost(error)
+                state, message = _ending(lost or error)
+                with suppress_full_disk():  # the first error is the one to report
+                    self._write_state(state=state, ended_at=now(), error=message)
+                    self._folder.write_record(self._record(state, learner, length, [], message))
+            if lost is not None:
+                raise lost from error
             raise
 
     def _earlier_state(self) -> State | None:

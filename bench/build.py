@@ -16,6 +16,7 @@ from bench.distributed import ALONE, World
 from bench.embed import weights_dtype
 from bench.errors import UserError
 from bench.learner import Learner
+from bench.memory import is_out_of_memory
 from bench.optim import OPTIMIZERS, parameter_groups
 from bench.schedules import SCHEDULES, Schedule
 from bench.shards import Shards
@@ -163,6 +164,8 @@ def _embedding_dim(backbone: nn.Module, name: str, size_px: int) -> int:
     try:
         embeddings = backbone(torch.zeros(2, 3, size_px, size_px))
     except (RuntimeError, AssertionError, ValueError) as error:
+        if is_out_of_memory(error):
+            raise
         raise UserError(
             f"backbone.name: {name} does not take images of {size_px} px ({str(error).splitlines()[0]}); "
             f"set backbone.size_px={size_px} where the network takes it, data.size_px, augment.crop_px, "

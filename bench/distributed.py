@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import atexit
 import os
+import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
@@ -20,9 +21,11 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from bench.errors import BenchError, UserError
+from bench.errors import BenchError, UserError, one_line
 from bench.rows import gradient_values
 from losses import Classes
+
+_ROLL_CALL_S = 3.0  # processes that wait for the same one give up at the same time, but for the load
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,6 +127,42 @@ class World:
         parts = torch.split(_all_gather(padded, self.size), max(each))
         return torch.cat([part[:count] for part, count in zip(parts, each, strict=True)])
 
+    def absent(self, wait_s: float = _ROLL_CALL_S) -> tuple[int, ...]:
+        """After a collective has failed: ranks that do not say within so many seconds that they are there.
+
+        Every process whose collective has failed says so; one that hangs or is dead does not.
+        """
+        absent = set(range(self.size))
+        try:
+            # torch has no public name for the store behind the default group, which outlives a broken one
+            store = dist.distributed_c10d._get_default_store()
+            store.set(f"bench/here/{self.rank}", "1")
+            deadline = time.monotonic() + wait_s
+            while absent and time.monotonic() < deadline:
+                absent = {rank for rank in absent if not store.check([f"bench/here/{rank}"])}
+                time.sleep(0.05)
+        except (dist.DistError, RuntimeError, ValueError):
+            return ()  # the store was in a process that is gone
+        return tuple(sorted(absent))
+
+    def lost(self, error: BaseException) -> BenchError | None:
+        """The error that says which processes are lost, where that is why a collective failed; else None.
+
+        Args:
+            error: of torch.
+        """
+        if self.size == 1 or not isinstance(error, RuntimeError) or not _is_peer_loss(error):
+            return None
+        said = one_line(str(error).splitlines()[0], 120)
+        absent = self.absent()
+        if not absent:
+            who = "another process of this run has died or does not answer"
+        else:
+            names = " and ".join(f"rank {rank}" for rank in absent)
+            timed_out = "imed out" in str(error)
+            who = f"{names} did not come in time (runtime.timeout_s)" if timed_out else f"{names} died"
+        return BenchError(f"rank {self.rank} of {self.size}: {who}: {said}; continue with --resume")
+
     def any(self, flag: bool) -> bool:
         """Whether any process says so: a decision that all take together."""
         if self.size == 1:
@@ -188,14 +227,18 @@ ALONE = World()
 
 
 @contextmanager
-def join_world(timeout_s: float = 600.0) -> Iterator[World]:
+def join_world(
+    timeout_s: float = 600.0, held: Callable[[], AbstractContextManager[None]] = nullcontext
+) -> Iterator[World]:
     """The processes that torchrun started this one with; alone without it.
 
     Args:
         timeout_s: a process that is silent for longer counts as dead.
+        held: signals wait while it is entered: torchrun sends one as soon as a process has died, and it
+            takes a moment to find out which.
 
     Raises:
-        BenchError: another process has died or does not answer.
+        BenchError: another process has died or does not answer; names it.
     """
     size = int(os.environ.get("WORLD_SIZE", "1"))
     if size == 1:
@@ -213,12 +256,11 @@ def join_world(timeout_s: float = 600.0) -> Iterator[World]:
     try:
         yield world
     except (dist.DistError, RuntimeError) as error:
-        if not _is_peer_loss(error):
+        with held():
+            lost = world.lost(error)
+        if lost is None:
             raise
-        raise BenchError(
-            f"rank {world.rank} of {world.size}: another process of this run has died or does not answer "
-            f"({str(error).splitlines()[0][:200]}); continue with --resume"
-        ) from error
+        raise lost from error
 
 
 class _Gather(torch.autograd.Function):

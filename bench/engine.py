@@ -5,8 +5,8 @@ The module is not called `run`, because `from bench import run` must give the fu
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager, nullcontext
 from pathlib import Path
 
 from bench import tracking
@@ -61,7 +61,7 @@ def run(
         raise UserError("--again starts anew and --resume continues: choose one of them")
     config = source if isinstance(source, RunConfig) else load_config(source, overrides)
     progress = progress or Quiet()
-    with Interrupts() as interrupts, join_world(config.runtime.timeout_s) as world:
+    with Interrupts() as interrupts, join_world(config.runtime.timeout_s, interrupts.held) as world:
         device = choose_device(config.runtime.device, world)
         choose_threads(config.runtime.threads, world)
         runtime = config.runtime
@@ -90,7 +90,7 @@ def run(
                 return finished
             if not (again or resume):
                 refuse_to_overwrite(folder)
-            with _delivery(config, folder, progress) if track else nullcontext():
+            with _delivery(config, folder, progress, interrupts) if track else nullcontext():
                 attempt.begin(learner, starts=starts)
                 return attempt.finish(learner, schedule, length)
 
@@ -145,10 +145,27 @@ def tracking_settings(config: RunConfig) -> tracking.TrackingSettings:
     )
 
 
-def _delivery(config: RunConfig, folder: RunFolder, progress: Progress) -> AbstractContextManager[object]:
+@contextmanager
+def _delivery(
+    config: RunConfig, folder: RunFolder, progress: Progress, interrupts: Interrupts
+) -> Iterator[None]:
+    """Deliver while the block runs, and the rest as it ends.
+
+    Raises:
+        Killed: a signal came meanwhile. It waits for the last delivery, which has a time limit of its own:
+            the tracking store would show the run as RUNNING for ever. A second signal does not wait.
+    """
     if not config.tracking.enabled:
-        return nullcontext()
+        yield
+        return
     settings = tracking.prepare(tracking_settings(config), report=progress.stage)
     deliverer = tracking.Deliverer(settings, report=progress.stage)
     deliverer.watch(folder)
-    return deliverer
+    with ExitStack() as stack:
+        stack.enter_context(deliverer)
+        try:
+            yield
+        finally:
+            with interrupts.held():
+                stack.close()
+    interrupts.check()

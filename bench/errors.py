@@ -7,9 +7,16 @@ from collections.abc import Iterable
 
 
 class BenchError(Exception):
-    """Something went wrong that a person can act on; the message is the whole story, one line."""
+    """Something went wrong that a person can act on; the message is the whole story, one line.
+
+    What a stranger's file brings into a message cannot steer the terminal: control characters are spelled
+    out.
+    """
 
     exit_code = 1
+
+    def __init__(self, message: object = "") -> None:
+        super().__init__(printable(str(message)))
 
 
 class UserError(BenchError):
@@ -22,7 +29,7 @@ class ConfigError(UserError):
     """Every problem found in a configuration, one line each: `file:line: path: problem`."""
 
     def __init__(self, problems: Iterable[str]) -> None:
-        self.problems = tuple(problems)
+        self.problems = tuple(map(printable, problems))
         super().__init__("\n".join(self.problems))
 
 
@@ -45,6 +52,23 @@ class Pruned(Killed):
     def __init__(self, reason: str) -> None:
         super().__init__(reason)
         self.reason = reason
+
+
+def printable(text: str) -> str:
+    r"""The text with control characters, odd separators and halves of characters spelled out; newlines stay.
+
+    >>> printable("red: \x1b[31m")
+    'red: \\x1b[31m'
+    """
+    if text.replace("\n", "").isprintable():
+        return text
+    return "".join(one if one.isprintable() or one == "\n" else ascii(one)[1:-1] for one in text)
+
+
+def one_line(text: object, limit: int = 300) -> str:
+    """What another library says, in one line of bounded length."""
+    line = " ".join(str(text).split())
+    return line if len(line) <= limit else f"{line[:limit]} ..."
 
 
 def did_you_mean(word: str, candidates: Iterable[str], *, cutoff: float = 0.6) -> str:

@@ -14,7 +14,9 @@ from bench.config import EvaluateConfig, RunConfig
 from bench.data import PairProtocol, Preprocess
 from bench.distributed import ALONE, World
 from bench.embed import Precision, embed
+from bench.errors import BenchError
 from bench.learner import Learner
+from bench.memory import evaluation_message, is_out_of_memory
 from bench.results import Alignment, Preprocessing, ProtocolRecord, Thresholds, as_documents, deployed_fars
 from bench.verification import (
     Metric,
@@ -74,18 +76,27 @@ def evaluate(
         precision: arithmetic of the backbone, as in training.
         check: called between batches; may raise to stop.
         world: processes that divide the embedding; each gets the whole evaluation.
+
+    Raises:
+        BenchError: out of memory.
     """
-    embeddings = embed(
-        backbone,
-        protocol.faces.images,
-        device=device,
-        batch_size=config.batch_size,
-        preprocess=preprocess,
-        flip=config.flip,
-        precision=precision,
-        check=check,
-        world=world,
-    )
+    try:
+        embeddings = embed(
+            backbone,
+            protocol.faces.images,
+            device=device,
+            batch_size=config.batch_size,
+            preprocess=preprocess,
+            flip=config.flip,
+            precision=precision,
+            check=check,
+            world=world,
+        )
+    except (RuntimeError, MemoryError) as error:
+        if not is_out_of_memory(error):
+            raise
+        message = evaluation_message(str(device), config.batch_size, "evaluate.batch_size=")
+        raise BenchError(f"{protocol.name}: {message}") from None
     if config.flip != "concat":  # there each half has unit norm already, as facenet has it
         embeddings = normalize(embeddings)
     left, right = embeddings[protocol.left], embeddings[protocol.right]

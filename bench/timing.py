@@ -15,6 +15,7 @@ class Clock:
 
     def __init__(self) -> None:
         self.parts_s: dict[str, float] = {}
+        self.last_part = ""
         self._start = time.perf_counter()
         self._earlier_s = 0.0
 
@@ -22,6 +23,7 @@ class Clock:
     def part(self, name: str) -> Iterator[None]:
         """Time the block and add it to part `name`."""
         start = time.perf_counter()
+        self.last_part = name
         try:
             with record_function(name):  # its name in a trace; without one it costs microseconds
                 yield

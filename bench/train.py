@@ -21,6 +21,7 @@ from bench.embed import forward
 from bench.errors import Killed, TrainingError, UserError
 from bench.interrupts import Interrupts
 from bench.learner import Learner
+from bench.memory import is_out_of_memory, step_message
 from bench.passes import Passes, pieces
 from bench.progress import Progress
 from bench.results import MetricsLine
@@ -29,6 +30,7 @@ from bench.timing import Clock
 from losses import LossOutput, collapse_warning
 
 _ENDLESS = 1e12  # steps
+_SHOWN = 5  # images that a message names
 
 
 @dataclass(frozen=True)
@@ -210,7 +212,12 @@ def train(learner: Learner, recipe: Recipe, outside: Outside) -> None:
                 if learner.step == length.total_steps:
                     return
                 _stop_if_told(recipe.world, outside.interrupts)
-                _step(learner, recipe, outside)
+                try:
+                    _step(learner, recipe, outside)
+                except (RuntimeError, MemoryError) as error:
+                    if not is_out_of_memory(error):
+                        raise
+                    raise TrainingError(_does_not_fit(learner, recipe, outside.clock)) from None
                 outside.stepped()
         except Killed:
             save()
@@ -266,7 +273,8 @@ def _step(learner: Learner, recipe: Recipe, outside: Outside) -> None:
             raise TrainingError(f"step {learner.step + 1}: loss: {config.loss.name}: {error}") from error
         rate = recipe.schedule(learner.step)
         if not torch.isfinite(output.total):
-            raise TrainingError(_not_finite(output, learner.step + 1, rate))
+            seen = not_finite_rows(recipe.faces, batch.indices, embeddings)
+            raise TrainingError(_not_finite(output, learner.step + 1, rate, seen))
     with clock.part("backward"):
         optimizer.zero_grad(set_to_none=True)
         passes.backward(scale.scaled(output.total) if scale else output.total)
@@ -325,12 +333,32 @@ def _warn_of_collapse(metrics: Mapping[str, float], step: int, outside: Outside)
         outside.progress.stage(f"step {step}: {warning}")
 
 
-def _not_finite(output: LossOutput, step: int, rate: float) -> str:
+def not_finite_rows(faces: FaceSet, indices: Indices, embeddings: Tensor) -> str:
+    """Which images of the batch have embeddings that are not finite; their names, or their numbers."""
+    rows = indices[~torch.isfinite(embeddings.detach()).all(dim=1).cpu().numpy()]
+    if not len(rows):
+        return "all embeddings are finite"
+    if len(rows) == len(indices):
+        return "no embedding is finite"
+    shown = [faces.names[row] if faces.names else str(row) for row in rows[:_SHOWN].tolist()]
+    more = f" and {len(rows) - _SHOWN} more" if len(rows) > _SHOWN else ""
+    return f"the embeddings of images {', '.join(shown)}{more} are not finite"
+
+
+def _not_finite(output: LossOutput, step: int, rate: float, seen: str) -> str:
     parts = ", ".join(f"{name} {float(value):.4g}" for name, value in output.parts.items())
     return (
-        f"step {step}: the loss is {float(output.total.detach())} ({parts}); the weights of step {step - 1} "
-        f"are untouched; lower optimizer.learning_rate (now {rate:.3g}) or set train.clip_norm=1"
+        f"step {step}: the loss is {float(output.total.detach())} ({parts}); {seen}; the weights of step "
+        f"{step - 1} are untouched; lower optimizer.learning_rate (now {rate:.3g}) or set train.clip_norm=1"
     )
+
+
+def _does_not_fit(learner: Learner, recipe: Recipe, clock: Clock) -> str:
+    batch = learner.source.size
+    share = batch // recipe.world.size
+    at_once = min(recipe.config.train.micro_batch or share, share)
+    device = str(recipe.device)
+    return step_message(learner.step + 1, clock.last_part, device, at_once=at_once, batch=batch)
 
 
 def _now_ms() -> int:

@@ -13,7 +13,7 @@ from bench.build import preprocess
 from bench.config import RunConfig, parse_config
 from bench.data import Preprocess
 from bench.embed import weights_dtype
-from bench.weights import Weights, read_weights
+from bench.weights import Weights, load_into, read_weights
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,7 +52,8 @@ def load_trained(source: Path, device: torch.device) -> Trained:
     backbone = BACKBONES.build(config.backbone.name, {}, architecture(config.backbone.options))
     # first the type: weights of a float64 run would be rounded on their way in
     backbone = backbone.to(device, weights_dtype(config.train.precision))
-    backbone.load_state_dict(weights.backbone)
+    remedy = "the file is damaged, or of another version of bench"
+    load_into(backbone, weights.backbone, f"{source}: backbone", remedy)
     backbone = backbone.to(memory_format=torch.channels_last).eval()
     return Trained(source, config, backbone, preprocess(config), weights.step, _size_px(weights, config))
 

@@ -6,9 +6,10 @@ import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 import torch
+from pydantic import BaseModel, ConfigDict, ValidationError
 from torch import Tensor, nn
 
 from bench.checkpoint import Checkpoints, load_checkpoint
@@ -71,15 +72,67 @@ def read_weights(source: Path, device: torch.device) -> Weights:
         raise UserError(f"{source}: no such run folder or checkpoint")
     if not {"config", "learner"} <= state.keys():
         raise UserError(f"{source}: holds no trained model of faceloss-bench")
-    learner = state["learner"]
+    try:
+        held = _Held.model_validate(state)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise UserError(
+            f"{source}: holds no trained model of faceloss-bench: {where}: {first['msg']}"
+        ) from None
+    learner, states = held.learner, state["learner"]
+    # as they were saved: torch keeps versions beside them
+    backbone, loss = states["ema"] or states["backbone"], states["loss"]
+    for part in (backbone, loss):
+        for name, value in part.items():
+            if isinstance(value, Tensor) and not is_plain(value):
+                raise UserError(
+                    f"{source}: holds no trained model of faceloss-bench: {name} holds no numbers"
+                )
     return Weights(
         source,
-        state["config"],
-        learner["step"],
-        learner["images"] + (learner["warm_start"] or {"images": 0})["images"],
-        learner["ema"] or learner["backbone"],
-        learner["loss"],
-        state.get("size_px"),
+        held.config,
+        learner.step,
+        learner.images + (learner.warm_start.images if learner.warm_start else 0),
+        backbone,
+        loss,
+        held.size_px,
+    )
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(arbitrary_types_allowed=True, strict=True, extra="ignore")
+
+
+class _WarmStart(_Part):
+    images: int
+
+
+class _Learner(_Part):
+    step: int
+    images: int
+    warm_start: _WarmStart | None
+    backbone: dict[str, Any]
+    loss: dict[str, Any]
+    ema: dict[str, Any] | None
+
+
+class _Held(_Part):
+    """What a checkpoint must hold to be used: anybody may have made it."""
+
+    config: str
+    learner: _Learner
+    size_px: int | None = None
+
+
+def is_plain(value: object) -> TypeGuard[Tensor]:
+    """A tensor that holds a real number for each of its entries: not sparse, complex or empty inside."""
+    return (
+        isinstance(value, Tensor)
+        and value.layout == torch.strided
+        and value.device.type != "meta"
+        and not value.is_complex()
+        and not value.is_quantized
     )
 
 
@@ -99,9 +152,14 @@ def load_into(module: nn.Module, state: State, what: str, remedy: str) -> None:
     for name, value in own.items():
         if name not in state:
             raise UserError(f"{what}: lacks {name}; {remedy}")
-        if isinstance(value, Tensor) and tuple(value.shape) != tuple(state[name].shape):
+        if not isinstance(value, Tensor):
+            continue
+        given = state[name]
+        if not is_plain(given):
+            raise UserError(f"{what}: {name} is no tensor of plain numbers; {remedy}")
+        if tuple(value.shape) != tuple(given.shape):
             raise UserError(
-                f"{what}: {name} is {tuple(state[name].shape)} there and {tuple(value.shape)} here; {remedy}"
+                f"{what}: {name} is {tuple(given.shape)} there and {tuple(value.shape)} here; {remedy}"
             )
     for name in state:
         if name not in own:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import zipfile
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -12,8 +11,9 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from bench.errors import BenchError, UserError
+from bench.errors import BenchError, UserError, one_line
 from bench.results import MetricsLine, RunFolder, RunRecord, read_metrics
+from bench.results.arrays import opened_arrays
 
 _SCHEMA = RunRecord.model_fields["schema_version"].default
 
@@ -70,7 +70,7 @@ class Run:
     def _pairs(self) -> dict[str, PairDistances]:
         if self.folder is None or not self.folder.pairs.exists():
             return {}
-        with self.folder.pairs.open("rb") as stream, np.load(stream) as arrays:
+        with opened_arrays(self.folder.pairs) as arrays:
             return {
                 name: PairDistances(
                     arrays[f"{name}/distances"],
@@ -79,7 +79,7 @@ class Run:
                     np.stack([arrays[f"{name}/left"], arrays[f"{name}/right"]], axis=1),
                 )
                 for name in self.record.protocols
-                if f"{name}/distances" in arrays
+                if f"{name}/distances" in arrays.names
             }
 
 
@@ -186,8 +186,8 @@ def _usable(record: RunRecord, folder: RunFolder | None, name: str) -> Run | Gap
     run = Run(record, folder)
     try:
         _ = run._pairs
-    except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
-        return Gap(name, f"its pairs.npz is damaged ({type(error).__name__}); repeat the run with --again")
+    except (OSError, ValueError) as error:
+        return Gap(name, f"its pairs.npz is damaged ({one_line(error, 120)}); repeat the run with --again")
     return run
 
 

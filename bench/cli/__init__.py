@@ -25,7 +25,8 @@ from bench.cli.study import study
 from bench.cli.track import track
 from bench.cli.verify import verify
 from bench.cli.worker import worker
-from bench.errors import BenchError, Killed
+from bench.errors import BenchError, Killed, one_line
+from bench.memory import is_out_of_memory
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -64,6 +65,11 @@ def main() -> None:
         if launched_rank() == 0 or error.exit_code == 1:  # a user's mistake is the same on every rank
             click.echo(str(error), err=True)
         sys.exit(error.exit_code)
+    except (RuntimeError, MemoryError) as error:  # torch is not imported for an exception's class
+        if not is_out_of_memory(error):
+            raise
+        click.echo(f"out of memory: {one_line(error) or 'the system has no more'}", err=True)
+        sys.exit(1)
     except Killed as error:
         if launched_rank() == 0:
             click.echo(f"stopped by {error}; {error.remedy}", err=True)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
+from urllib.parse import unquote
 
 _USER = re.compile(r"://.*@", re.DOTALL)  # to the last @: a password may hold one, or a slash
+_BARE = re.compile(r"^[^\s:/@]+:(?!//)\S*@")  # user:password@host, its scheme forgotten
 _QUERY = re.compile(r"(?i)([?&;][^=&;]*(?:pass|pwd|token|secret|key)[^=&;]*=)[^&;#]*")
 
 
@@ -14,4 +16,20 @@ def redact_uri(uri: str) -> str:
     >>> redact_uri("postgresql://ada:lace@db:5432/mlflow?password=x&sslmode=require")
     'postgresql://***@db:5432/mlflow?password=***&sslmode=require'
     """
-    return _QUERY.sub(r"\1***", _USER.sub("://***@", uri)) if "://" in uri else uri
+    if "://" not in uri:
+        return _BARE.sub("***@", uri)
+    return _QUERY.sub(r"\1***", _USER.sub("://***@", uri))
+
+
+def hide_secrets(text: str, uri: str) -> str:
+    """What a driver says of an address, without pieces of user and password: it may have cut it elsewhere.
+
+    >>> hide_secrets("unknown host home@db", "postgresql://ada:pass@home@db/x")
+    'unknown host ***@db'
+    """
+    found = re.search(r"://(.*)@", uri, re.DOTALL)
+    pieces = re.split(r"[:@/]", found[1]) if found else []
+    for piece in sorted({*pieces, *map(unquote, pieces)}, key=len, reverse=True):
+        if len(piece) > 2:  # shorter ones are everywhere
+            text = text.replace(piece, "***")
+    return text

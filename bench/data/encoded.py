@@ -12,7 +12,6 @@ at their offsets, in any order, without reading the pages around them; all other
 from __future__ import annotations
 
 import hashlib
-import json
 import logging
 import struct
 from dataclasses import dataclass
@@ -32,11 +31,14 @@ from bench.data.pack import (
     PackManifest,
     PackProgress,
     labels_digest,
+    named_damage,
     pack_checksum,
+    read_people,
     write_json,
 )
 from bench.errors import BenchError, UserError
 from bench.images import ImageFiles, UnreadableImageError, decode_all, decode_image, num_workers
+from bench.results.arrays import map_array
 
 logger = logging.getLogger("bench.data")
 
@@ -75,10 +77,12 @@ class EncodedImages:
             part, start, length = (int(number) for number in self.offsets[row])
             file = self.folder / part_name(part)
             try:
+                if min(part, start, length) < 0:
+                    raise OSError(f"lies at {start:,} and is {length:,} bytes long, by its offsets")
                 with file.open("rb") as stream:
                     stream.seek(start)
                     pixels[place] = decode_image(stream.read(length), self.size_px)
-            except (OSError, UnreadableImageError) as error:
+            except (OSError, UnreadableImageError, OverflowError, MemoryError) as error:
                 raise BenchError(
                     f"{file}: image {row:,} {error}; it could be read when it was packed: check with "
                     f"'bench data verify {self.folder}'"
@@ -144,14 +148,9 @@ def write_encoded(folder: Path, files: ImageFiles, *, workers: int | None = None
 
 def open_encoded(folder: Path, manifest: PackManifest, size_px: int) -> Pack:
     """Map the offsets; images are decoded when they are asked for."""
-    offsets = np.load(folder / OFFSETS, mmap_mode="r")
-    return Pack(
-        folder,
-        manifest,
-        EncodedImages(folder, offsets, size_px),
-        np.load(folder / LABELS, mmap_mode="r"),
-        tuple(json.loads((folder / IDENTITIES).read_text())),
-    )
+    with named_damage(folder / OFFSETS):
+        offsets = map_array(folder / OFFSETS, kind="int64", shape=(manifest.num_images, 3))
+    return Pack(folder, manifest, EncodedImages(folder, offsets, size_px), *read_people(folder, manifest))
 
 
 def file_digest(path: Path) -> str:

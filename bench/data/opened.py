@@ -64,7 +64,7 @@ def read_manifest(path: Path, option: str) -> PackManifest:
         manifest = PackManifest.from_json(read_made(path))
     except UserError as error:
         raise UserError(f"{prefix}{error}") from error
-    except (KeyError, TypeError):
+    except ValueError:
         manifest = None
     if manifest is None or manifest.version != PACK_VERSION:
         raise UserError(f"{prefix}{path}: {MANIFEST} is of another version; pack it anew")

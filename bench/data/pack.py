@@ -18,17 +18,20 @@ import json
 import logging
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import TypeAdapter
 
 from bench.data.faces import Images
-from bench.errors import UserError
+from bench.errors import UserError, one_line
 from bench.images import ImageFiles, decode_all, num_workers
 from bench.results import Alignment
+from bench.results.arrays import UnreadableArrayError, map_array
 
 logger = logging.getLogger("bench.data")
 
@@ -95,13 +98,12 @@ class PackManifest:
         """What `to_json` gave, among other entries.
 
         Raises:
-            KeyError, TypeError: something else.
+            ValueError: something else.
         """
-        own = {name: values[name] for name in cls.__dataclass_fields__ if name != "alignment"}
-        own |= {"blocks": tuple(own["blocks"])}
-        own |= {"unreadable": tuple(LeftOut(**entry) for entry in own["unreadable"])}
-        alignment = values.get("alignment")  # packs made before there was one go on
-        return cls(**own, alignment=Alignment(**alignment) if alignment is not None else None)
+        manifest: PackManifest = TypeAdapter(cls).validate_python(values)
+        if manifest.num_images < 1 or (manifest.size_px is not None and manifest.size_px < 1):
+            raise ValueError("counts and sizes are positive")
+        return manifest
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -124,7 +126,11 @@ class Pack:
 
     def names(self) -> tuple[str, ...]:
         """`identity/file` of each image. Takes a second for some millions."""
-        return tuple(json.loads((self.folder / NAMES).read_text()))
+        with named_damage(self.folder / NAMES):
+            names = _names(self.folder / NAMES)
+            if len(names) != self.manifest.num_images:
+                raise UnreadableArrayError(f"has {len(names):,} names, not {self.manifest.num_images:,}")
+        return names
 
 
 def pack_bytes(num_images: int, size_px: int) -> int:
@@ -189,14 +195,57 @@ def write_pack(folder: Path, files: ImageFiles, size_px: int, *, workers: int | 
 
 
 def open_pack(folder: Path, manifest: PackManifest) -> Pack:
-    """Map the files of a whole pack."""
-    return Pack(
-        folder,
-        manifest,
-        np.load(folder / IMAGES, mmap_mode="r"),
-        np.load(folder / LABELS, mmap_mode="r"),
-        tuple(json.loads((folder / IDENTITIES).read_text())),
-    )
+    """Map the files of a whole pack.
+
+    Raises:
+        UserError: they are not what the manifest says; names the file.
+    """
+    size = manifest.size_px
+    assert size is not None, "encoded images are opened elsewhere"
+    with named_damage(folder / IMAGES):
+        images = map_array(folder / IMAGES, kind="uint8", shape=(manifest.num_images, 3, size, size))
+    return Pack(folder, manifest, images, *read_people(folder, manifest))
+
+
+def read_people(folder: Path, manifest: PackManifest) -> tuple[NDArray[np.int64], tuple[str, ...]]:
+    """Labels (N,) ascending, and the name of each label.
+
+    Raises:
+        UserError: they are damaged; names the file.
+    """
+    with named_damage(folder / IDENTITIES):
+        identities = _names(folder / IDENTITIES)
+    with named_damage(folder / LABELS):
+        labels: NDArray[np.int64] = map_array(folder / LABELS, kind="int64", shape=(manifest.num_images,))
+        if len(labels) and not (labels[0] >= 0 and labels[-1] < len(identities)):
+            raise UnreadableArrayError(f"must lie in 0 to {len(identities) - 1}, as there are people")
+        if np.any(labels[1:] < labels[:-1]):
+            raise UnreadableArrayError("must ascend")
+    return labels, identities
+
+
+@contextmanager
+def named_damage(path: Path) -> Iterator[None]:
+    """What is wrong with a file of a pack, as a message that names it.
+
+    Raises:
+        UserError: in place of UnreadableArrayError.
+    """
+    try:
+        yield
+    except (UnreadableArrayError, FileNotFoundError) as error:
+        reason = "is missing" if isinstance(error, FileNotFoundError) else str(error)
+        raise UserError(f"{path}: is damaged: {reason}; copy the pack again, or pack it anew") from None
+
+
+def _names(path: Path) -> tuple[str, ...]:
+    try:
+        names = json.loads(path.read_bytes())
+    except (ValueError, RecursionError) as error:
+        raise UnreadableArrayError(f"not JSON ({one_line(error, 80)})") from None
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        raise UnreadableArrayError("must be a list of names")
+    return tuple(names)
 
 
 def pack_checksum(blocks: tuple[str, ...], labels: str, size_px: int | None) -> str:

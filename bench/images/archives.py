@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from bench.errors import UserError
+from bench.errors import UserError, one_line
 from bench.images.files import ImageFiles, SpanBlobs, by_identity, fingerprint, is_image, labelled
 
 
@@ -44,7 +44,7 @@ def list_tar(path: Path, option: str) -> ImageFiles:
             raise UserError(
                 f"{option}: {path}: is compressed, and a tar is read in place; decompress it first: gunzip"
             ) from None
-        raise UserError(f"{option}: {path}: is no tar, or a damaged one ({error})") from None
+        raise UserError(f"{option}: {path}: is no tar, or a damaged one ({one_line(error)})") from None
     except OSError as error:
         raise UserError(f"{option}: {path}: cannot be read ({error.strerror or error})") from error
     paths = list(spans)

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.errors import UserError
+from bench.errors import UserError, one_line
 from bench.images.files import ImageFiles
 
 
@@ -75,7 +75,7 @@ def read_bin(path: Path, option: str) -> BinPairs:
     except OSError as error:
         raise UserError(f"{option}: {path}: cannot be read ({error.strerror or error})") from error
     except Exception as error:  # a damaged pickle raises whatever its bytes happen to mean
-        reason = " ".join(str(error).split()) or type(error).__name__
+        reason = one_line(error) or type(error).__name__
         raise UserError(f"{option}: {path}: is no insightface .bin, or a damaged one ({reason})") from None
     contents, same = _checked(content, path, option)
     files = ImageFiles(
@@ -139,7 +139,7 @@ class _Reader(pickle.Unpickler):
         try:
             return _HARMLESS[module, name]
         except KeyError:
-            raise _ForbiddenError(f"{module}.{name}") from None
+            raise _ForbiddenError(one_line(f"{module}.{name}", 80)) from None
 
     def persistent_load(self, pid: object) -> Any:
         raise _ForbiddenError("an object outside of the file")

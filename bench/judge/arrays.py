@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +13,7 @@ from numpy.typing import NDArray
 from bench.data.asked import without_suffix
 from bench.errors import UserError, did_you_mean
 from bench.judge.pair_lists import DEFAULT_FOLDS, PairList, cut_folds, from_zero
+from bench.results.arrays import PickledArrayError, UnreadableArrayError, opened_arrays
 from bench.verification import normalize
 
 
@@ -62,7 +62,10 @@ def read_embeddings(path: Path, *, normalized: bool) -> EmbeddingFile:
     if names.ndim != 1 or names.dtype.kind not in "US":
         raise UserError(f"{path}: names must be strings of shape (N,), but got {names.dtype} {names.shape}")
     if names.dtype.kind == "S":
-        names = np.char.decode(names, "utf-8")
+        try:
+            names = np.char.decode(names, "utf-8")
+        except UnicodeDecodeError:
+            raise UserError(f"{path}: names must be UTF-8") from None
     if embeddings.ndim != 2 or len(embeddings) != len(names):
         raise UserError(
             f"{path}: embeddings must have shape ({len(names)}, D) like the names, but got {embeddings.shape}"
@@ -131,23 +134,19 @@ def read_distances(path: Path, *, name: str, num_folds: int | None = None) -> Di
 
 def _load(path: Path, required: tuple[str, ...], optional: tuple[str, ...] = ()) -> dict[str, NDArray[Any]]:
     wanted = " and ".join(required)
-    if path.is_file() and not zipfile.is_zipfile(path):
-        raise UserError(f"{path}: is not a readable .npz file; it should hold {wanted}")
     try:
-        # plain arrays only: a stranger's file cannot run code
-        with np.load(path, allow_pickle=False) as archive:
-            missing = [name for name in required if name not in archive]
-            if missing:
+        with opened_arrays(path) as archive:
+            if not set(required) <= set(archive.names):
                 raise UserError(
-                    f"{path}: must hold the arrays {wanted}, but holds {', '.join(archive) or 'none'}"
+                    f"{path}: must hold the arrays {wanted}, but holds {', '.join(archive.names) or 'none'}"
                 )
-            return {name: archive[name] for name in (*required, *optional) if name in archive}
+            return {name: archive[name] for name in (*required, *optional) if name in archive.names}
     except FileNotFoundError:
         raise UserError(f"{path}: does not exist; it should be an .npz file with {wanted}") from None
-    except (ValueError, EOFError, OSError, zipfile.BadZipFile) as error:
-        if "allow_pickle" in str(error):
-            raise UserError(
-                f"{path}: holds Python objects, which are not read (they could run code); "
-                "save plain arrays, names as dtype str"
-            ) from None
+    except PickledArrayError:
+        raise UserError(
+            f"{path}: holds Python objects, which are not read (they could run code); "
+            "save plain arrays, names as dtype str"
+        ) from None
+    except UnreadableArrayError:
         raise UserError(f"{path}: is not a readable .npz file; it should hold {wanted}") from None

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.data.asked import without_suffix
-from bench.errors import UserError, did_you_mean
+from bench.errors import UserError, did_you_mean, one_line
 from bench.images import UnreadableImageError, decode_image
 from bench.images.files import is_image
 
@@ -107,7 +107,7 @@ class Images:
                     assert stream is not None, "only plain files are members here"
                     kept[name] = stream.read()
         except (tarfile.TarError, EOFError, OSError) as error:
-            raise UserError(f"{self._root}: is not a readable tar file ({error})") from None
+            raise UserError(f"{self._root}: is not a readable tar file ({one_line(error)})") from None
         return kept
 
 

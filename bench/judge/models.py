@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import pickle
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,14 +13,17 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from bench.backbones import BACKBONES
+from bench.checkpoint import load_tensors
 from bench.config import RunConfig, load_config
 from bench.data import Images as FaceImages
 from bench.data import Preprocess
 from bench.embed import Flip, Precision, embed
-from bench.errors import UserError
+from bench.errors import BenchError, UserError, one_line
 from bench.judge.images import Images
+from bench.memory import evaluation_message, is_out_of_memory
 from bench.results import Alignment, Preprocessing
 from bench.trained import load_trained
+from bench.weights import is_plain
 
 if TYPE_CHECKING:
     from onnxruntime import InferenceSession
@@ -72,6 +74,7 @@ class Model:
 
         Raises:
             UserError: the network does not take images of this size.
+            BenchError: out of memory.
         """
         try:
             return embed(
@@ -83,7 +86,10 @@ class Model:
                 flip=flip,
                 precision=self.precision,
             )
-        except RuntimeError as error:
+        except (RuntimeError, MemoryError) as error:
+            if is_out_of_memory(error):
+                message = evaluation_message(str(self.device), batch_size, "--batch-size ")
+                raise BenchError(f"{self.name}: {message}") from None
             raise UserError(
                 f"{self.name}: does not take images of {pixels.shape[-1]} px "
                 f"({str(error).splitlines()[0]}); give another --size"
@@ -190,15 +196,15 @@ def _read_weights(path: Path) -> dict[str, Tensor]:
             except SafetensorError as error:
                 raise ValueError(str(error)) from None
         else:
-            content = torch.load(path, map_location="cpu", weights_only=True)
+            content = load_tensors(path, torch.device("cpu"))
     except FileNotFoundError:
         raise UserError(f"{path}: does not exist; it should hold weights") from None
-    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError, OSError) as error:
-        raise UserError(f"{path}: holds no weights that can be read ({str(error).splitlines()[0]})") from None
+    except (ValueError, OSError) as error:
+        raise UserError(f"{path}: holds no weights that can be read ({one_line(error)})") from None
     for key in ("state_dict", "model"):  # where training scripts put them
         if isinstance(content, dict) and isinstance(content.get(key), dict):
             content = content[key]
-    if not isinstance(content, dict) or not all(isinstance(value, Tensor) for value in content.values()):
+    if not isinstance(content, dict) or not all(map(is_plain, content.values())):
         raise UserError(f"{path}: holds no weights: a mapping of names to tensors is wanted")
     return {str(name).removeprefix("module."): value for name, value in content.items()}
 

@@ -82,6 +82,8 @@ def choose_threshold(document: Thresholds, path: Path, *, far: float, data: str 
     Raises:
         UserError: there is none, or no single one.
     """
+    if not document.data:
+        raise UserError(f"{path}: holds no threshold; 'bench eval' finds some on pairs of yours")
     if data is None and len(document.data) > 1:
         raise UserError(
             f"{path}: holds thresholds of several data; choose with --data: {', '.join(document.data)}"

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from bench.errors import BenchError
+
 
 @dataclass(frozen=True, slots=True)
 class MetricsLine:
@@ -63,6 +65,9 @@ def read_metrics(path: Path, *, start: int = 0, end: int | None = None) -> Itera
         path: metrics.jsonl; a missing file has no lines.
         start: byte offset, 0 or the `end` of a line read before.
         end: stop at this byte.
+
+    Raises:
+        BenchError: a line before the last is damaged, which no kill does.
     """
     if not path.exists():
         return
@@ -72,5 +77,14 @@ def read_metrics(path: Path, *, start: int = 0, end: int | None = None) -> Itera
             start += len(raw)
             if not raw.endswith(b"\n") or (end is not None and start > end):
                 return
-            document: dict[str, Any] = json.loads(raw)
-            yield MetricsLine(document["step"], document["time_ms"], document["metrics"], start)
+            yield _parsed(raw, path, start)
+
+
+def _parsed(raw: bytes, path: Path, end: int) -> MetricsLine:
+    try:
+        document: dict[str, Any] = json.loads(raw)
+        step, time_ms = int(document["step"]), int(document["time_ms"])
+        metrics = {str(name): float(value) for name, value in document["metrics"].items()}
+    except (ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError):
+        raise BenchError(f"{path}: damaged behind byte {end - len(raw)}: not a line of metrics") from None
+    return MetricsLine(step, time_ms, metrics, end)

@@ -14,13 +14,15 @@ import warnings
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
+from json import JSONDecodeError
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from filelock import FileLock, Timeout
 
 from bench.config import redact_uri
-from bench.errors import BenchError, UserError
+from bench.config.redaction import hide_secrets
+from bench.errors import BenchError, UserError, one_line
 from bench.results import atomic_file
 from bench.results.folder import process_start
 
@@ -137,11 +139,30 @@ def open_journal_to_read(path: Path) -> BaseStorage:
     from optuna.storages.journal import JournalFileBackend
 
     quiet_optuna()
+    with _named_journal(path):
+        try:
+            return JournalStorage(JournalFileBackend(str(path.absolute())))
+        except JSONDecodeError as error:
+            raise UserError(
+                f"{path}: its last line is torn ({error}); the next 'bench study' on it repairs it"
+            ) from None
+
+
+@contextmanager
+def _named_journal(path: Path) -> Iterator[None]:
+    """Optuna replays a journal as its lines say; what lines of another kind lead to is told as what it is.
+
+    Raises:
+        UserError: the file is no journal.
+    """
     try:
-        return JournalStorage(JournalFileBackend(str(path.absolute())))
-    except ValueError as error:
+        yield
+    except (BenchError, OSError):
+        raise
+    except Exception as error:  # whatever the lines happen to mean
         raise UserError(
-            f"{path}: its last line is torn ({error}); the next 'bench study' on it repairs it"
+            f"{path}: is no journal of Optuna's, or a damaged one ({type(error).__name__}: "
+            f"{one_line(error, 120)}); move it away to start the study anew"
         ) from None
 
 
@@ -154,7 +175,9 @@ def _journal(path: Path, report: Callable[[str], None]) -> Place:
     drop_left_lock(path, report)
     repair_journal(path, report)
     lock = JournalFileSymlinkLock(absolute, grace_period=_JOURNAL_LOCK_GRACE_S)
-    return Place(JournalStorage(JournalFileBackend(absolute, lock_obj=lock)), str(path), is_shared=False)
+    with _named_journal(path):
+        storage = JournalStorage(JournalFileBackend(absolute, lock_obj=lock))
+    return Place(storage, str(path), is_shared=False)
 
 
 def drop_left_lock(path: Path, report: Callable[[str], None]) -> None:
@@ -235,7 +258,8 @@ def _postgresql(url: str, heartbeat_s: float) -> RDBStorage:
                 address, engine_kwargs=options, heartbeat_interval=interval, grace_period=4 * interval
             )
     except (ArgumentError, SQLAlchemyError, ValueError) as error:
-        reason = redact_uri(str(getattr(error, "orig", None) or error)).strip().splitlines()[0]
+        said = redact_uri(str(getattr(error, "orig", None) or error)).strip()
+        reason = hide_secrets(said.splitlines()[0], url)
         raise UserError(f"--storage {shown}: cannot be used: {reason}") from None
     except RuntimeError as error:  # Optuna's word for a version table that is not its own
         if "table schema" not in str(error):

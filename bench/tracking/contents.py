@@ -11,7 +11,7 @@ from typing import Any
 
 import yaml
 
-from bench.errors import BenchError
+from bench.errors import BenchError, one_line
 from bench.results import RunFolder, RunRecord, RunState
 
 # MLflow's limits
@@ -31,8 +31,8 @@ def config(path: Path) -> dict[str, Any]:
         document = yaml.safe_load(path.read_text())
     except FileNotFoundError:
         return {}
-    except yaml.YAMLError as error:
-        raise BenchError(f"{path}: not YAML: {' '.join(str(error).split())}") from None
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        raise BenchError(f"{path}: not YAML: {one_line(error)}") from None
     if not isinstance(document, dict):
         raise BenchError(f"{path}: not a mapping of settings")
     return document

@@ -282,15 +282,10 @@ class _Pass:
 
 
 def _whole_lines(metrics: Path, start: int, stop: int | None) -> Iterator[MetricsLine]:
-    end = start
     try:
-        for line in read_metrics(metrics, start=start, end=stop):
-            yield line
-            end = line.end
-    except (ValueError, KeyError, TypeError):
-        raise BenchError(
-            f"{metrics}: damaged behind byte {end}: not a line of metrics; everything before is delivered"
-        ) from None
+        yield from read_metrics(metrics, start=start, end=stop)
+    except BenchError as error:
+        raise BenchError(f"{error}; everything before is delivered") from None
 
 
 def _same(present: float, value: float) -> bool:

@@ -6,6 +6,7 @@ import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from bench.config.redaction import hide_secrets
 from bench.errors import BenchError
 from bench.tracking.settings import redact, sqlite_path
 
@@ -18,7 +19,7 @@ class StoreUnreachable(BenchError):
 
     def __init__(self, uri: str, reason: str) -> None:
         self.uri = redact(uri)
-        self.reason = reason
+        self.reason = reason = hide_secrets(reason, uri)
         verb = "used" if sqlite_path(uri) else "reached"
         self.problem = f"MLflow at {self.uri} cannot be {verb} ({reason})"
         super().__init__(self.problem)
@@ -44,11 +45,15 @@ def sorted_failures(uri: str) -> Iterator[None]:
             raise RunNotFound(first_line(error)) from error
         if _is_away(error) or error.error_code in _AWAY:
             raise StoreUnreachable(uri, _reason(error)) from error
-        raise TrackingRefused(f"MLflow at {redact(uri)} refuses: {first_line(error)}") from error
+        raise TrackingRefused(
+            f"MLflow at {redact(uri)} refuses: {hide_secrets(first_line(error), uri)}"
+        ) from error
     except OSError as error:  # of the artifact store too: requests' exceptions are OSErrors
         status = getattr(getattr(error, "response", None), "status_code", 500)
         if 400 <= status < 500:
-            raise TrackingRefused(f"MLflow at {redact(uri)} refuses: {first_line(error)}") from error
+            raise TrackingRefused(
+                f"MLflow at {redact(uri)} refuses: {hide_secrets(first_line(error), uri)}"
+            ) from error
         raise StoreUnreachable(uri, _reason(error)) from error
     except Exception as error:
         if _is_away(error):

@@ -18,6 +18,8 @@ DEFAULT_EXPERIMENT = "faceloss-bench"
 _SCHEMES = ("http", "https", "sqlite", "postgresql", "mysql", "mssql", "databricks")
 # greedy up to the last @: a password may itself hold one
 _CREDENTIALS = re.compile(r"(?<=://)[^\s?#]*@")
+# user:password@host, its scheme forgotten
+_BARE_CREDENTIALS = re.compile(r"(?<!\S)[^\s:/@]+:(?!//)[^\s?#]*@")
 _SECRET_OPTIONS = re.compile(r"(?i)\b(\w*(?:password|passwd|pwd|token|secret|api_?key))=[^&\s'\"]*")
 
 
@@ -44,7 +46,8 @@ class TrackingSettings:
 
 def redact(text: str) -> str:
     """The text without user names, passwords and tokens of the addresses in it."""
-    return _SECRET_OPTIONS.sub(r"\1=***", _CREDENTIALS.sub("***@", text))
+    hidden = _BARE_CREDENTIALS.sub("***@", _CREDENTIALS.sub("***@", text))
+    return _SECRET_OPTIONS.sub(r"\1=***", hidden)
 
 
 def resolve_uri(settings: TrackingSettings) -> str:
@@ -88,7 +91,7 @@ def _checked(uri: str, source: str) -> str:
     dialect = scheme.partition("+")[0].lower()
     if uri == "databricks":
         return uri
-    if re.fullmatch(r"\d+(/.*)?", rest):
+    if re.fullmatch(r"\d+(/.*)?", rest) or ("@" in rest and not rest.startswith("//")):
         raise UserError(f"{source}: {shown} lacks its scheme; did you mean 'http://{shown}'?")
     if dialect == "file" or not colon or not re.fullmatch(r"[A-Za-z][A-Za-z0-9+.-]*", scheme):
         raise UserError(

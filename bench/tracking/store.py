@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from filelock import FileLock, Timeout
 
+from bench.config.redaction import hide_secrets
 from bench.errors import UserError
 from bench.tracking.failures import StoreUnreachable, first_line, sorted_failures
 from bench.tracking.politeness import after_fork, polite_mlflow
@@ -245,7 +246,9 @@ def try_connection(uri: str) -> None:
             "pip install 'faceloss-bench[services]' brings PostgreSQL's"
         ) from None
     except (NoSuchModuleError, ArgumentError) as error:
-        raise UserError(f"MLflow at {redact(uri)}: {first_line(error)}; correct the address") from None
+        raise UserError(
+            f"MLflow at {redact(uri)}: {hide_secrets(first_line(error), uri)}; correct the address"
+        ) from None
     with engine.connect() as connection:
         if database is not None:  # SQLite opens whatever file it is given; only reading tells
             connection.exec_driver_sql("SELECT count(*) FROM sqlite_master")

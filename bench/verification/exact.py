@@ -18,6 +18,7 @@ Floats = npt.NDArray[np.float64]
 
 # values searched at a time: bounds the integer arrays that a search returns
 _CHUNK = 1 << 18
+_SQUARES_OVERFLOW = 1e150
 
 
 class ValAtFar(NamedTuple):
@@ -182,8 +183,12 @@ def d_prime_of(pairs: Sorted) -> float:
     """`d_prime` of distances that are sorted already."""
     if min(len(pairs.genuine), len(pairs.impostor)) < 2:
         return np.nan
-    spread = np.sqrt((np.var(pairs.genuine, ddof=1) + np.var(pairs.impostor, ddof=1)) / 2)
-    gap = np.mean(pairs.impostor) - np.mean(pairs.genuine)
+    genuine, impostor = pairs.genuine, pairs.impostor
+    largest = max(abs(genuine[-1]), abs(impostor[-1]), abs(genuine[0]), abs(impostor[0]))
+    if largest > _SQUARES_OVERFLOW:  # the scale cancels
+        genuine, impostor = genuine / largest, impostor / largest
+    spread = np.sqrt((np.var(genuine, ddof=1) + np.var(impostor, ddof=1)) / 2)
+    gap = np.mean(impostor) - np.mean(genuine)
     return float(gap / spread) if spread else np.nan
 
 

@@ -9,6 +9,8 @@ import torch
 from bench.checkpoint import Checkpoints, load_checkpoint
 from bench.errors import BenchError
 
+from ..conftest import Injected
+
 CPU = torch.device("cpu")
 
 
@@ -40,11 +42,16 @@ def test_the_newest_whole_checkpoint_is_loaded_and_old_ones_go(tmp_path: Path) -
     ],
 )
 def test_a_damaged_checkpoint_is_named_and_the_one_before_is_used(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture, damage: Any, said: str
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+    damage: Any,
+    said: str,
+    injected: Injected,
 ) -> None:
     checkpoints = Checkpoints(tmp_path, kept=2)
     checkpoints.save(state(10))
     damage(checkpoints.save(state(20)))
+    injected("a damaged or truncated checkpoint", "the steps since the one before it")
     with caplog.at_level("WARNING", logger="bench.checkpoint"):
         loaded = checkpoints.load(CPU)
     assert loaded is not None
@@ -58,7 +65,9 @@ def test_without_checkpoints_there_is_nothing_to_continue(tmp_path: Path) -> Non
 
 
 def test_a_full_disk_is_one_line_and_leaves_the_checkpoint_before(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    injected: Injected,
 ) -> None:
     checkpoints = Checkpoints(tmp_path, kept=1)
     checkpoints.save(state(10))
@@ -67,6 +76,7 @@ def test_a_full_disk_is_one_line_and_leaves_the_checkpoint_before(
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(torch, "save", full)
+    injected("a full disk under a checkpoint", "the steps since the one before it")
     with pytest.raises(
         BenchError, match="no space for the checkpoint of step 20; free some and continue with --resume"
     ):

@@ -19,6 +19,8 @@ from bench import RunRecord, load_config
 from bench.engine import run_path
 from bench.results import RunFolder, read_metrics
 
+from ..conftest import Injected
+
 # No batch norm (each process sees its own share), no dropout, and arithmetic whose order does not matter.
 PLUGIN = """\
 from torch import nn
@@ -262,7 +264,9 @@ def rank_pid(launcher: subprocess.Popen[str], rank: int) -> int:
 
 
 @pytest.mark.faults
-def test_a_run_goes_on_from_one_process_to_two_and_back_as_if_never_stopped(together: Path) -> None:
+def test_a_run_goes_on_from_one_process_to_two_and_back_as_if_never_stopped(
+    together: Path, injected: Injected
+) -> None:
     launch(1, *LONG, "runtime.runs=whole")
     parts = long_folder("parts")
     with running(1, *LONG, "runtime.runs=parts") as one:
@@ -273,6 +277,11 @@ def test_a_run_goes_on_from_one_process_to_two_and_back_as_if_never_stopped(toge
         wait_for_step(parts, 70, two)
         os.kill(rank_pid(two, 1), signal.SIGTERM)  # to one of them: all stop after the same step
         two.wait(60)
+        injected(
+            "kill -9, then SIGTERM to one rank, over 1, 2 and 1 processes",
+            "the steps since the last checkpoint, done again",
+            times=2,
+        )
     state = parts.state()
     assert state is not None
     assert state.state == "KILLED"
@@ -283,15 +292,41 @@ def test_a_run_goes_on_from_one_process_to_two_and_back_as_if_never_stopped(toge
 
 
 @pytest.mark.faults
-def test_a_process_that_dies_ends_the_run_which_then_continues(together: Path) -> None:
+def test_a_process_that_dies_ends_the_run_which_then_continues(together: Path, injected: Injected) -> None:
     folder = long_folder("died")
     with running(2, *LONG, "runtime.runs=died") as both:
         wait_for_step(folder, 10, both)
         os.kill(rank_pid(both, 1), signal.SIGKILL)
+        injected("a rank dies", "the steps since the last checkpoint, done again")
         both.wait(90)
+        said = both.communicate()[0]
+    assert both.returncode != 0
     state = folder.state()
     assert state is not None
-    assert state.state in ("KILLED", "FAILED")  # torchrun's SIGTERM, or the broken connection, comes first
+    assert state.state == "FAILED"
+    assert state.error is not None
+    assert state.error.startswith("rank 0 of 2: rank 1 died: ")
+    assert state.error.endswith("; continue with --resume")
+    assert state.error in said
     launch(2, *LONG, "runtime.runs=died", "--resume")
     launch(1, *LONG, "runtime.runs=whole")
     assert_same(LONG[0].removesuffix(".yaml"), "whole", "died", LONG[1:])
+
+
+@pytest.mark.faults
+def test_a_process_that_hangs_is_named_soon_after_the_time_out(together: Path, injected: Injected) -> None:
+    limited = [*LONG, "runtime.runs=hung", "runtime.timeout_s=20", "train.epochs=2000"]
+    folder = RunFolder(run_path(load_config(limited[0], limited[1:])))
+    with running(2, *limited) as both:
+        wait_for_step(folder, 4, both)
+        os.kill(rank_pid(both, 1), signal.SIGSTOP)
+        injected("a rank hangs", "the steps since the last checkpoint, done again")
+        said = both.communicate(timeout=200)[0]  # torchrun leaves the silent one 30 s of its own
+    assert both.returncode != 0
+    state = folder.state()
+    assert state is not None
+    assert state.state == "FAILED"
+    assert state.error is not None
+    assert state.error.startswith("rank 0 of 2: rank 1 did not come in time (runtime.timeout_s): ")
+    assert state.error.endswith("; continue with --resume")
+    assert state.error in said

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -9,8 +12,12 @@ from typing import TYPE_CHECKING
 import pytest
 
 from bench import load_config, run
+from bench.errors import Killed
+from bench.results import RunFolder
+from bench.tracking import Delivery, TrackingSettings
 from bench.tracking.politeness import polite_mlflow
 
+from ..conftest import Injected
 from .conftest import Bench
 
 if TYPE_CHECKING:
@@ -114,3 +121,29 @@ def test_a_server_that_is_down_does_not_stop_the_run_and_sync_delivers_later(
     (tracked,) = runs_of(store())
     assert tracked.info.status == "FINISHED"
     assert tracked.info.run_id in synced.out
+
+
+def test_a_signal_during_the_last_delivery_waits_for_it(
+    workspace: Path, monkeypatch: pytest.MonkeyPatch, injected: Injected
+) -> None:
+    delivered = []
+
+    def slow(folder: RunFolder, settings: TrackingSettings, **options: object) -> Delivery:
+        state = folder.state()
+        assert state is not None
+        if state.state == "FINISHED":
+            injected("SIGTERM during the last delivery to MLflow", "nothing: delivery ends first")
+            os.kill(os.getpid(), signal.SIGTERM)
+            time.sleep(0.3)
+        delivered.append(state.state)
+        return Delivery("id", state.state, is_complete=True)
+
+    monkeypatch.setattr("bench.tracking.deliverer.deliver", slow)
+    monkeypatch.setattr("bench.tracking.prepare", lambda settings, report: settings)
+    with pytest.raises(Killed, match="SIGTERM"):
+        run("tiny.yaml", ["train.max_steps=2"])
+    assert delivered[-1] == "FINISHED"
+    (folder,) = Path("runs").iterdir()
+    state = RunFolder(folder).state()
+    assert state is not None
+    assert state.state == "FINISHED"

@@ -10,12 +10,12 @@ import torch
 
 from bench import load_config, run
 from bench.build import augmentation, build, preprocess
-from bench.data import DATASETS, cache_folder
+from bench.data import DATASETS, FaceSet, cache_folder
 from bench.data.batches import Draw
 from bench.distributed import ALONE
 from bench.errors import BenchError
 from bench.learner import Learner
-from bench.train import Length, Recipe, length_in_words
+from bench.train import Length, Recipe, length_in_words, not_finite_rows
 
 from .test_run import UNTRACKED, PullsThePlug, curve, weights
 
@@ -143,3 +143,28 @@ class TestSuperBatchRun:
 )
 def test_what_ends_training_is_said(workspace: Path, changes: list[str], steps: int, words: str) -> None:
     assert length_in_words(load_config("tiny.yaml", changes), Length(steps, 10, 10)) == words
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        ((), "all embeddings are finite"),
+        ((1,), "the embeddings of images 71 are not finite"),
+        ((0, 2), "the embeddings of images 70, 72 are not finite"),
+        (range(6), "the embeddings of images 70, 71, 72, 73, 74 and 1 more are not finite"),
+        (range(8), "no embedding is finite"),
+    ],
+)
+def test_images_whose_embeddings_are_not_finite_are_named(wrong: tuple[int, ...], said: str) -> None:
+    faces = FaceSet(np.zeros((80, 3, 16, 16), np.uint8), np.zeros(80, np.int64), ("A",))
+    embeddings = torch.ones(8, 4)
+    embeddings[list(wrong), 2] = torch.nan
+    assert not_finite_rows(faces, np.arange(70, 78), embeddings) == said
+
+
+def test_images_with_names_are_called_by_them() -> None:
+    names = tuple(f"A/A_{number:04d}" for number in range(3))
+    faces = FaceSet(np.zeros((3, 3, 16, 16), np.uint8), np.zeros(3, np.int64), ("A",), names)
+    embeddings = torch.tensor([[1.0], [torch.inf]])
+    said = not_finite_rows(faces, np.array([0, 2]), embeddings)
+    assert said == "the embeddings of images A/A_0002 are not finite"

@@ -19,6 +19,8 @@ from PIL import Image
 from bench.data.rendered.render import render
 from bench.data.rendered.streams import Split
 
+from ..conftest import Injected
+
 pytestmark = pytest.mark.faults
 
 PEOPLE, EACH = 30, 4
@@ -59,7 +61,11 @@ def whole(people: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
 def test_after_a_kill_the_same_command_ends_as_if_nothing_had_been(
-    people: Path, whole: Path, tmp_path: Path, number: signal.Signals
+    people: Path,
+    whole: Path,
+    tmp_path: Path,
+    number: signal.Signals,
+    injected: Injected,
 ) -> None:
     out = tmp_path / "out"
     process = subprocess.Popen(
@@ -74,6 +80,7 @@ def test_after_a_kill_the_same_command_ends_as_if_nothing_had_been(
         assert process.poll() is None and time.monotonic() < deadline
         time.sleep(0.02)
     process.send_signal(number)
+    injected("a signal or kill -9 to bench align", "the pictures at work, done again")
     _, errors = process.communicate(timeout=120)
     assert process.returncode == {signal.SIGKILL: -9, signal.SIGTERM: 143, signal.SIGINT: 130}[number]
     if number is not signal.SIGKILL:
@@ -89,7 +96,9 @@ def test_after_a_kill_the_same_command_ends_as_if_nothing_had_been(
     assert (out / "report.csv").read_bytes() == (whole / "report.csv").read_bytes()
 
 
-def test_a_worker_that_dies_is_named_with_what_it_was_doing(people: Path, tmp_path: Path) -> None:
+def test_a_worker_that_dies_is_named_with_what_it_was_doing(
+    people: Path, tmp_path: Path, injected: Injected
+) -> None:
     out = tmp_path / "out"
     process = subprocess.Popen(
         command(people, out, 2),
@@ -103,6 +112,7 @@ def test_a_worker_that_dies_is_named_with_what_it_was_doing(people: Path, tmp_pa
         assert process.poll() is None and time.monotonic() < deadline
         time.sleep(0.02)
     os.kill(worker_of(process.pid), signal.SIGKILL)
+    injected("a worker of bench align dies", "the pictures at work, done again")
     _, errors = process.communicate(timeout=120)
     assert process.returncode == 1
     last = errors.splitlines()[-1]
@@ -123,7 +133,9 @@ def worker_of(pid: int) -> int:
     return next(child for child, (parent, group) in parents.items() if parent in servers and group == child)
 
 
-def test_a_disk_that_is_full_half_way_loses_nothing(people: Path, whole: Path, tmp_path: Path) -> None:
+def test_a_disk_that_is_full_half_way_loses_nothing(
+    people: Path, whole: Path, tmp_path: Path, injected: Injected
+) -> None:
     if shutil.which("unshare") is None or subprocess.run(["unshare", "-rm", "true"], check=False).returncode:
         pytest.skip("needs unshare with user namespaces, to mount a small disk")
     small, saved = tmp_path / "small", tmp_path / "saved"
@@ -134,6 +146,7 @@ def test_a_disk_that_is_full_half_way_loses_nothing(people: Path, whole: Path, t
         f"mkdir {saved} && cp -r {small}/out {saved}/ && exit $code"
     )
     done = subprocess.run(["unshare", "-rm", "sh", "-c", script], check=False, capture_output=True, text=True)
+    injected("a full disk under bench align", "nothing")
     assert done.returncode == 1, done.stderr
     assert done.stderr.splitlines()[-1] == (
         f"{small}/out: the disk is full; free some space and run the same command again: what is done stays"

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from ..conftest import Injected
 from .killing import RECIPES, same
 
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(900)]
@@ -17,7 +18,11 @@ pytestmark = [pytest.mark.faults, pytest.mark.timeout(900)]
 
 @pytest.mark.parametrize("recipe", RECIPES)
 def test_a_run_killed_at_six_moments_ends_with_the_same_bits(
-    recipe: str, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+    recipe: str,
+    tmp_path: Path,
+    tmp_path_factory: pytest.TempPathFactory,
+    monkeypatch: pytest.MonkeyPatch,
+    injected: Injected,
 ) -> None:
     monkeypatch.setenv("BENCH_CACHE", str(tmp_path_factory.getbasetemp() / "faults-cache"))
     program = Path(__file__).with_name("killing.py")
@@ -28,6 +33,8 @@ def test_a_run_killed_at_six_moments_ends_with_the_same_bits(
     )
     assert (tmp_path / "trials.json").exists(), done.stderr
     trial = json.loads((tmp_path / "trials.json").read_text())[recipe]
+    for kill in trial["kills"]:
+        injected(f"kill -9 {kill['moment']}", "the steps since the last checkpoint, done again")
     assert [kill["continues_from"] for kill in trial["kills"]] == [
         kill["expected"] for kill in trial["kills"]
     ]

@@ -16,6 +16,8 @@ import torch
 
 from bench.results import RunFolder, read_metrics
 
+from ..conftest import Injected
+
 pytestmark = pytest.mark.faults
 
 LONG = """\
@@ -122,7 +124,9 @@ def outcome(run: RunFolder) -> tuple[object, object, object]:
 
 
 def test_a_run_killed_at_any_moment_continues_to_the_same_bits(
-    workspace: Path, start: Callable[..., subprocess.Popen[str]]
+    workspace: Path,
+    start: Callable[..., subprocess.Popen[str]],
+    injected: Injected,
 ) -> None:
     untracked = "tracking.enabled=false"
     whole = start(untracked, "runtime.runs=whole")
@@ -131,6 +135,7 @@ def test_a_run_killed_at_any_moment_continues_to_the_same_bits(
         process = start(untracked, "--resume")
         wait_for_step(step)
         process.send_signal(signal.SIGKILL)
+        injected("kill -9 of a run at some moment", "the steps since the last checkpoint, done again")
         process.wait()
     last = start(untracked, "--resume")
     assert last.wait(timeout=200) == 0, last.communicate()[0]
@@ -142,7 +147,11 @@ def test_a_run_killed_at_any_moment_continues_to_the_same_bits(
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
 def test_a_signal_ends_the_run_as_killed_with_a_checkpoint(
-    workspace: Path, start: Callable[..., subprocess.Popen[str]], number: signal.Signals, code: int
+    workspace: Path,
+    start: Callable[..., subprocess.Popen[str]],
+    number: signal.Signals,
+    code: int,
+    injected: Injected,
 ) -> None:
     process = start("tracking.enabled=false", "runtime.checkpoint_every_s=1000")
     deadline = time.monotonic() + 120
@@ -150,6 +159,7 @@ def test_a_signal_ends_the_run_as_killed_with_a_checkpoint(
         assert time.monotonic() < deadline
         time.sleep(0.02)
     process.send_signal(number)
+    injected("SIGTERM or SIGINT to a run", "nothing: a checkpoint of the last step")
     output, _ = process.communicate(timeout=60)
     assert process.returncode == code, output
     assert f"stopped by {number.name}; continue with --resume" in output
@@ -166,6 +176,7 @@ def test_a_killed_run_finishes_in_mlflow_under_the_same_id_with_no_step_twice(
     number: signal.Signals,
     code: int,
     status: str,
+    injected: Injected,
 ) -> None:
     from bench.tracking.politeness import polite_mlflow
 
@@ -174,6 +185,7 @@ def test_a_killed_run_finishes_in_mlflow_under_the_same_id_with_no_step_twice(
     wait_for_step(30)
     wait_until(mlflow_has_some)
     process.send_signal(number)
+    injected("SIGTERM or kill -9 of a tracked run", "nothing: MLflow has each step once")
     output, _ = process.communicate(timeout=120)
     assert process.returncode == code, output
     with polite_mlflow():
@@ -195,13 +207,16 @@ def test_a_killed_run_finishes_in_mlflow_under_the_same_id_with_no_step_twice(
 
 
 def test_ctrl_c_ends_every_run_of_a_pool_and_the_same_command_continues(
-    workspace: Path, start: Callable[..., subprocess.Popen[str]]
+    workspace: Path,
+    start: Callable[..., subprocess.Popen[str]],
+    injected: Injected,
 ) -> None:
     arguments = ("tracking.enabled=false", "--seeds", "2", "--workers", "2")
     process = start(*arguments)
     wait_for_step(30, seed=0)
     wait_for_step(30, seed=1)
     process.send_signal(signal.SIGINT)
+    injected("Ctrl-C of a pool of runs", "nothing: a checkpoint of each")
     output, _ = process.communicate(timeout=90)
     assert process.returncode == 130, output
     assert [state_of(0), state_of(1)] == ["KILLED", "KILLED"]
@@ -212,7 +227,9 @@ def test_ctrl_c_ends_every_run_of_a_pool_and_the_same_command_continues(
 
 
 def test_a_run_that_dies_in_a_pool_takes_nobody_with_it(
-    workspace: Path, start: Callable[..., subprocess.Popen[str]]
+    workspace: Path,
+    start: Callable[..., subprocess.Popen[str]],
+    injected: Injected,
 ) -> None:
     process = start("tracking.enabled=false", "--seeds", "2", "--workers", "2")
     wait_for_step(10, seed=0)
@@ -220,6 +237,7 @@ def test_a_run_that_dies_in_a_pool_takes_nobody_with_it(
     state = folder(0).state()
     assert state is not None
     os.kill(state.pid, signal.SIGKILL)
+    injected("kill -9 of a process of a pool", "the steps since the last checkpoint, done again")
     output, _ = process.communicate(timeout=250)
     assert process.returncode == 1, output
     assert "long s0: its process died (SIGKILL)" in output
@@ -227,11 +245,14 @@ def test_a_run_that_dies_in_a_pool_takes_nobody_with_it(
 
 
 def test_runs_whose_parent_was_killed_end_by_themselves_with_a_checkpoint(
-    workspace: Path, start: Callable[..., subprocess.Popen[str]]
+    workspace: Path,
+    start: Callable[..., subprocess.Popen[str]],
+    injected: Injected,
 ) -> None:
     process = start("tracking.enabled=false", "train.epochs=3000", "--seeds", "2", "--workers", "2")
     wait_for_step(10, seed=0)
     wait_for_step(10, seed=1)
     process.send_signal(signal.SIGKILL)
+    injected("kill -9 of the parent of a pool", "nothing: a checkpoint of each run")
     process.wait()
     wait_until(lambda: [state_of(0), state_of(1)] == ["KILLED", "KILLED"])

@@ -14,6 +14,8 @@ from typing import Any
 
 import pytest
 
+from ..conftest import Injected
+
 pytestmark = pytest.mark.faults
 
 STUDY = """\
@@ -140,10 +142,13 @@ def check_outcome(num_trials: int = 5) -> None:
             assert run.data.metrics["validation/accuracy"] == value
 
 
-def test_a_killed_trial_goes_on_under_its_number_from_its_checkpoint(workspace: Path, start: Start) -> None:
+def test_a_killed_trial_goes_on_under_its_number_from_its_checkpoint(
+    workspace: Path, start: Start, injected: Injected
+) -> None:
     process = start()
     number, pid = next(iter(wait_until(trial_processes).items()))
     os.kill(pid, signal.SIGKILL)
+    injected("kill -9 of a trial", "the steps since the last checkpoint, done again")
     output = finish(process)
     assert f"trial {number}: its process died (SIGKILL); it goes on from its last checkpoint" in output
     assert f"trial {number}: continuing after step" in output
@@ -151,21 +156,27 @@ def test_a_killed_trial_goes_on_under_its_number_from_its_checkpoint(workspace: 
     check_outcome()
 
 
-def test_a_killed_parent_leaves_trials_that_the_same_command_continues(workspace: Path, start: Start) -> None:
+def test_a_killed_parent_leaves_trials_that_the_same_command_continues(
+    workspace: Path, start: Start, injected: Injected
+) -> None:
     for _ in range(2):
         process = start()
         wait_until(trial_processes)
         process.send_signal(signal.SIGKILL)
+        injected("kill -9 of a study", "the steps since the last checkpoint, done again")
         process.wait()
     finish(start())
     assert len(trials()) == 5
     check_outcome()
 
 
-def test_ctrl_c_ends_cleanly_and_the_same_command_continues(workspace: Path, start: Start) -> None:
+def test_ctrl_c_ends_cleanly_and_the_same_command_continues(
+    workspace: Path, start: Start, injected: Injected
+) -> None:
     process = start()
     wait_until(trial_processes)
     process.send_signal(signal.SIGINT)
+    injected("Ctrl-C of a study", "nothing")
     output, _ = process.communicate(timeout=120)
     assert process.returncode == 130, output
     assert "RUNNING" not in [trial.state.name for trial in trials()]
@@ -174,10 +185,11 @@ def test_ctrl_c_ends_cleanly_and_the_same_command_continues(workspace: Path, sta
     check_outcome()
 
 
-def test_a_second_parent_is_told_who_has_the_study(workspace: Path, start: Start) -> None:
+def test_a_second_parent_is_told_who_has_the_study(workspace: Path, start: Start, injected: Injected) -> None:
     first = start()
     wait_until(trial_processes)
     second = start()
+    injected("two processes on one study", "nothing: the second is refused")
     output, _ = second.communicate(timeout=120)
     assert second.returncode == 2
     assert f"runs/studies/faulty: process {first.pid} is running this study; wait for it or stop it" in output
@@ -185,10 +197,13 @@ def test_a_second_parent_is_told_who_has_the_study(workspace: Path, start: Start
     check_outcome()
 
 
-def test_a_trial_that_hangs_fails_at_its_limit_and_is_replaced(workspace: Path, start: Start) -> None:
+def test_a_trial_that_hangs_fails_at_its_limit_and_is_replaced(
+    workspace: Path, start: Start, injected: Injected
+) -> None:
     process = start("study.trial_timeout_s=25", "study.trials=3")
     number, pid = next(iter(wait_until(trial_processes).items()))
     os.kill(pid, signal.SIGSTOP)
+    injected("a trial that hangs", "the trial, which is replaced")
     output = finish(process)
     reason = "no end within 25 s (study.trial_timeout_s)"
     assert f"trial {number}: failed: {reason}" in output
@@ -197,13 +212,16 @@ def test_a_trial_that_hangs_fails_at_its_limit_and_is_replaced(workspace: Path, 
     check_outcome(3)
 
 
-def test_a_torn_journal_and_a_lock_left_by_a_kill_are_repaired(workspace: Path, start: Start) -> None:
+def test_a_torn_journal_and_a_lock_left_by_a_kill_are_repaired(
+    workspace: Path, start: Start, injected: Injected
+) -> None:
     process = start("study.trials=2")
     finish(process)
     whole = JOURNAL.read_bytes()
     JOURNAL.write_bytes(whole + b'{"op_code":5,"wor')
     lock = JOURNAL.with_name("journal.log.lock")
     lock.symlink_to(JOURNAL.absolute())
+    injected("a torn journal, a lock left behind", "the torn line, which nobody had been told of", times=2)
     output = finish(start("study.trials=3"))
     assert f"{JOURNAL}: dropped 17 bytes of a torn last line; a kill had cut it off" in output
     assert f"{lock}: removed; a process that was killed had left it" in output

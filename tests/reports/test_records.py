@@ -86,7 +86,7 @@ def test_damaged_pairs_are_a_gap(make: Make) -> None:
     runs = make("center")
     next(runs.glob("*/pairs.npz")).write_bytes(b"PK\x03\x04 torn")
     (gap,) = read_runs([runs]).gaps
-    assert gap.reason == "its pairs.npz is damaged (BadZipFile); repeat the run with --again"
+    assert gap.reason == "its pairs.npz is damaged (no .npz archive); repeat the run with --again"
 
 
 def test_a_run_counts_once(make: Make, tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench.errors import UserError
+from bench.errors import UserError, one_line
 from bench.images.files import SUFFIXES, is_image
 
 _BLOCK = 512
@@ -179,7 +179,7 @@ def _archive(path: Path) -> Iterator[Entry | None]:
     except (tarfile.TarError, EOFError, zlib.error, lzma.LZMAError, OSError) as error:
         if last == "its beginning":
             raise UserError(
-                f"{path}: is neither a folder nor a tar archive that can be read ({error})"
+                f"{path}: is neither a folder nor a tar archive that can be read ({one_line(error)})"
             ) from error
         raise UserError(_damaged(path, last)) from error
 

@@ -14,6 +14,7 @@ from bench.errors import BenchError, UserError
 from bench.results import RunFolder, write_text
 from bench.tracking import Delivery, StoreUnreachable, TrackingRefused, deliver
 from bench.tracking import delivery as delivery_module
+from bench.tracking.settings import sqlite_path
 from bench.tracking.store import Store
 
 
@@ -468,3 +469,25 @@ def test_locked_database_is_away_for_now(run, settings, monkeypatch):
     monkeypatch.setattr("mlflow.MlflowClient.get_run", locked)
     with pytest.raises(StoreUnreachable, match=r"mlflow\.db cannot be used \(database is locked\)"):
         deliver(run.folder, settings)
+
+
+def test_a_database_truncated_in_the_middle_is_named_and_a_new_one_gets_everything(
+    run, settings, seen, injected
+):
+    run.log(1)
+    run.checkpoint()
+    deliver(run.folder, settings)
+    database = sqlite_path(settings.uri)
+    whole = database.read_bytes()
+    injected("MLflow's SQLite file truncated in the middle of a run", "nothing: it is delivered again")
+    database.write_bytes(whole[: len(whole) // 2])
+    run.log(2)
+    run.end("FINISHED")
+    with pytest.raises(BenchError) as raised:
+        deliver(run.folder, settings)
+    assert str(raised.value).startswith(f"MLflow at {settings.uri} cannot be used (")
+    assert len(str(raised.value).splitlines()) == 1
+    database.write_bytes(whole)
+    delivery = deliver(run.folder, settings)
+    assert delivery.is_complete
+    assert seen.points() == [(1, 1.0), (2, 0.5)]

@@ -111,6 +111,7 @@ def test_malformed_address_names_the_variable_and_hides_the_password(monkeypatch
         ("postgresql+psycopg://u:p%40/s@db/x?sslmode=on", "postgresql+psycopg://***@db/x?sslmode=on"),
         ("mysql://db/x?user=u&password=p&ssl=1", "mysql://db/x?user=u&password=***&ssl=1"),
         ("mail ada@example.org", "mail ada@example.org"),
+        ("at ada:p@ss@host:5000 (no)", "at ***@host:5000 (no)"),
     ],
 )
 def test_credentials_are_not_shown(text, shown):
