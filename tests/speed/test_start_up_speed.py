@@ -25,6 +25,7 @@ backbone: {{name: small}}
 loss: {{name: softmax}}
 batch: {{name: random, size: 96}}
 optimizer: {{name: adamw, learning_rate: 1e-3}}
+schedule: {{name: constant}}
 train: {{epochs: 1, max_steps: 1, log_every: 1}}
 runtime: {{device: cpu}}
 tracking: {{enabled: false}}
