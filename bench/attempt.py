@@ -48,7 +48,6 @@ from bench.schedules import Schedule
 from bench.timing import Clock
 from bench.trace import traced
 from bench.train import Length, Outside, Recipe, length_in_words, train
-from reports.figures import save_distance_histogram, save_roc
 
 
 class Attempt:
@@ -356,6 +355,8 @@ class Attempt:
     def _write_artifacts(self, evaluations: Sequence[Evaluation]) -> None:
         if not evaluations:
             return
+        from reports.figures import save_distance_histogram, save_roc  # matplotlib: not before the first step
+
         self._folder.figures.mkdir(exist_ok=True)
         arrays: dict[str, Any] = {}
         for evaluation in evaluations:

@@ -21,6 +21,7 @@ from bench.optim import OPTIMIZERS, parameter_groups
 from bench.schedules import SCHEDULES, Schedule
 from bench.shards import Shards
 from bench.train import Length, training_length
+from bench.uncompiled import postpone_compiler
 from bench.warm_start import freeze, warm_start
 from losses import LOSSES, Loss, Triplet
 from losses.registry import Registry
@@ -62,6 +63,7 @@ def build(
     if config.train.sync_batch_norm:
         backbone = _synchronised(backbone, config.backbone.name, device)
     groups = parameter_groups((backbone, loss), decay_norms=config.optimizer.options.get("decay_norms", True))
+    postpone_compiler()
     optimizer = _checked(OPTIMIZERS, "optimizer", config.optimizer, {"groups": groups})
     labels = {"labels": data.train.labels, "seed": config.seed}
     source = _checked(BATCHES, "batch", config.batch, labels)

@@ -73,7 +73,8 @@ def choose_arithmetic(
         cudnn_benchmark: try convolutions and keep the fastest.
         deterministic: refuse operations without a fixed order of additions.
     """
-    torch.use_deterministic_algorithms(deterministic)
+    if deterministic != torch.are_deterministic_algorithms_enabled():  # setting it imports torch's compiler
+        torch.use_deterministic_algorithms(deterministic)
     if device.type != "cuda":
         return
     if deterministic:  # read by cuBLAS when it starts

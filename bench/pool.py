@@ -162,8 +162,8 @@ class Pool:
 
     def __init__(self, slots: Sequence[Slot], *, resume: bool = False, again: bool = False) -> None:
         self._context = multiprocessing.get_context("forkserver")
-        # Building an optimiser imports torch._dynamo: seconds, which no run should pay again.
-        self._context.set_forkserver_preload(["bench.engine", "torch._dynamo"])
+        # Half a second for the figures of a finished run, which no run should pay again.
+        self._context.set_forkserver_preload(["bench.engine", "reports.figures"])
         self._free = list(slots)
         self._resume = resume
         self._again = again

@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -21,26 +22,46 @@ _AWAY = 8.0  # farther than any two points of a sphere of radius 1, squared or n
 _MANY_LIMITS = 32  # from here on sorting the negatives beats comparing them with one limit after another
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Comparison:
     """All anchors against all references.
 
     Args:
         distances: (B, R). Reference j < B is anchor j itself; the others, if any, are of earlier batches.
-        same_identity: (B, K) columns of every reference of the anchor's identity, itself among them; shorter
-            lists are filled up with the anchor itself.
-        is_positive: (B, K), False where `same_identity` holds the anchor itself.
+        labels: (B,) of the anchors.
+        reference_labels: (R,); the first B are `labels`.
         alpha: margin of the loss, in units of the distances; 0 where it has none.
         squared: whether the distances are squared.
         embedding_dim: D.
     """
 
     distances: Tensor
-    same_identity: Tensor
-    is_positive: Tensor
+    labels: Tensor
+    reference_labels: Tensor
     alpha: float
     squared: bool
     embedding_dim: int
+
+    @cached_property
+    def same_identity(self) -> Tensor:
+        """(B, K) columns of every reference of the anchor's identity, itself among them.
+
+        Shorter lists are filled up with the anchor itself.
+        """
+        ordered, order = self.reference_labels.sort(stable=True)
+        start = torch.searchsorted(ordered, self.labels)
+        count = torch.searchsorted(ordered, self.labels, right=True) - start
+        place = torch.arange(int(count.max()), device=order.device)
+        found = order[(start.unsqueeze(1) + place).clamp_max_(len(order) - 1)]
+        return torch.where(place < count.unsqueeze(1), found, self._itself())
+
+    @cached_property
+    def is_positive(self) -> Tensor:
+        """(B, K), False where `same_identity` holds the anchor itself."""
+        return self.same_identity != self._itself()
+
+    def _itself(self) -> Tensor:
+        return torch.arange(len(self.labels), device=self.labels.device).unsqueeze(1)
 
     def positive_distances(self, fill: float) -> Tensor:
         """(B, K), `fill` where `is_positive` is False."""
@@ -71,12 +92,14 @@ class Triplets:
         positive: (N,) columns.
         negative: (N,) columns.
         candidates: how many the miner chose from: anchors, or anchor-positive pairs.
+        one_each: `anchor` is 0, 1, ..., B - 1, so that nobody needs to look rows up by it.
     """
 
     anchor: Tensor
     positive: Tensor
     negative: Tensor
     candidates: int
+    one_each: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,24 +123,8 @@ def compare(
     embedding_dim: int,
     alpha: float = 0.0,
 ) -> Comparison:
-    """Find out who is whose positive.
-
-    Args:
-        distances: (B, R).
-        labels: (B,) of the anchors.
-        reference_labels: (R,); the first B are `labels`.
-        squared: see `Comparison`.
-        embedding_dim: see `Comparison`.
-        alpha: see `Comparison`.
-    """
-    ordered, order = reference_labels.sort(stable=True)
-    start = torch.searchsorted(ordered, labels)
-    count = torch.searchsorted(ordered, labels, right=True) - start
-    place = torch.arange(int(count.max()), device=labels.device)
-    found = order[(start.unsqueeze(1) + place).clamp_max_(len(order) - 1)]
-    itself = torch.arange(len(labels), device=labels.device).unsqueeze(1)
-    same_identity = torch.where(place < count.unsqueeze(1), found, itself)
-    return Comparison(distances, same_identity, same_identity != itself, alpha, squared, embedding_dim)
+    """A `Comparison`, which see; a loss without a margin names none."""
+    return Comparison(distances, labels, reference_labels, alpha, squared, embedding_dim)
 
 
 @MINERS.named("all")
@@ -135,11 +142,30 @@ def semi_hard_all(comparison: Comparison) -> Band:
 @MINERS.register
 def hard(comparison: Comparison) -> Triplets:
     """For each anchor its farthest positive and its closest negative (batch-hard)."""
-    farthest, positive = comparison.positive_distances(-math.inf).max(1)
+    few = comparison.distances.numel() <= BLOCK
+    farthest, positive, closest, negative = (_hardest_by_masks if few else _hardest_by_lists)(comparison)
+    is_anchor = farthest - closest > -math.inf  # it has both
+    if bool(is_anchor.all()):
+        everyone = torch.arange(len(positive), device=positive.device)
+        return Triplets(everyone, positive, negative, len(positive), one_each=True)
+    anchor = is_anchor.nonzero().squeeze(1)
+    return Triplets(anchor, positive[anchor], negative[anchor], len(anchor))
+
+
+def _hardest_by_masks(comparison: Comparison) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Farthest positive and closest negative, distance and column: in small batches the fewest operations."""
+    same = comparison.labels.unsqueeze(1) == comparison.reference_labels
+    farthest, positive = comparison.distances.masked_fill(~same, -math.inf).fill_diagonal_(-math.inf).max(1)
+    closest, negative = comparison.distances.masked_fill(same, math.inf).min(1)
+    return farthest, positive, closest, negative
+
+
+def _hardest_by_lists(comparison: Comparison) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """The same without a B x R mask."""
+    farthest, place = comparison.positive_distances(-math.inf).max(1)
     closest, negative = comparison.negative_distances(math.inf).min(1)
-    anchor = ((farthest > -math.inf) & (closest < math.inf)).nonzero().squeeze(1)
-    positive = comparison.same_identity[anchor, positive[anchor]]
-    return Triplets(anchor, positive, negative[anchor], len(anchor))
+    positive = comparison.same_identity.gather(1, place.unsqueeze(1)).squeeze(1)
+    return farthest, positive, closest, negative
 
 
 @MINERS.register

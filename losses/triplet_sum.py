@@ -56,7 +56,7 @@ def _sum_rows(
     mined: Triplets, comparison: Comparison, anchors: Tensor, references: Tensor, soft: bool
 ) -> TripletSum:
     """Few triplets: gather their rows."""
-    triplets = (mined.anchor, mined.positive, mined.negative)
+    triplets = (None if mined.one_each else mined.anchor, mined.positive, mined.negative)
 
     def penalty(gaps: Tensor) -> tuple[Tensor, Tensor]:
         if soft:
@@ -87,7 +87,8 @@ def _sum_pairs(
 
 def _counted(value: Tensor, active: Tensor, mined: Triplets) -> TripletSum:
     count = active.count_nonzero()
-    return TripletSum(value, count, count.new_tensor(len(mined.anchor)), count.new_tensor(mined.candidates))
+    mined_count, candidates = (torch.full_like(count, of) for of in (len(mined.anchor), mined.candidates))
+    return TripletSum(value, count, mined_count, candidates)
 
 
 def _sum_band(

@@ -47,7 +47,7 @@ def standardize(pixels: Tensor, kind: Standardization) -> Tensor:
     if kind == "none":
         return pixels
     if kind == "fixed":
-        return (pixels - 127.5) / 128.0
+        return (pixels - 127.5).div_(128.0)
     flat = pixels.flatten(1)
     mean = flat.mean(1)
     deviation = flat.std(1, correction=0).clamp_min(1.0 / math.sqrt(flat.shape[1]))

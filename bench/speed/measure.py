@@ -187,6 +187,7 @@ def _measured(entry: Mapping[str, Any]) -> Measured:
         contestants=contestants,
         left_out=race["left_out"],
         details=race["details"],
+        size=race.get("size"),  # an older commit's races know of none
         provenance="",
     )
     return Measured(row, race["threads"])

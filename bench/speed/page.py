@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import statistics
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
@@ -70,10 +72,24 @@ def _table(title: str, rows: Sequence[Row], runs: dict[str, Provenance]) -> str:
             notes[f"{row.row}: {', '.join(f'{name} {value:.3g}' for name, value in row.details.items())}"] = (
                 None
             )
+    if growth := _growth(rows):
+        notes[growth] = None
     text = "\n".join("| " + " | ".join(cells) + " |" for cells in lines)
     listed = "".join(f"- {note}\n" for note in notes)
     origin = "\n".join(_origin(runs[key]) for key in dict.fromkeys(row.provenance for row in rows))
     return f"## {title}\n\n{text}\n\n{listed}{chr(10) if listed else ''}{origin}\n"
+
+
+def _growth(rows: Sequence[Row]) -> str:
+    """How time grows with size, over all rows and over the largest two; empty where sizes are not said."""
+    points = sorted((math.log(row.size), math.log(row.ours.median_s)) for row in rows if row.size)
+    if len(points) < 3:
+        return ""
+    exponents = (
+        statistics.linear_regression(*zip(*some, strict=True)).slope for some in (points, points[-2:])
+    )
+    whole, last = (f"{exponent:.2f}" for exponent in exponents)
+    return f"time grows as size to the power of {whole} (least squares on log axes); at the end {last}"
 
 
 def _name(row: Row) -> str:

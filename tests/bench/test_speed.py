@@ -229,3 +229,26 @@ def test_the_page_in_the_repository_is_that_of_its_results(tmp_path: Path) -> No
     assert (tmp_path / "SPEED.md").read_text() == (docs / "SPEED.md").read_text(), "run: bench speed --page"
     for path in (docs / "speed").glob("*.json"):
         assert json.loads(path.read_text())["rows"], path
+
+
+def test_the_page_says_how_time_grows_where_rows_tell_their_size(tmp_path: Path) -> None:
+    rows = [
+        a_row(f"of {size}", seconds, 1.0, size=size) for size, seconds in ((10, 1), (100, 10), (1000, 100))
+    ]
+    Results(runs={"run": RUN}, rows=tuple(rows)).write(tmp_path / "results" / "sums.json")
+    write_page(tmp_path / "results", tmp_path / "page.md")
+    said = "time grows as size to the power of 1.00 (least squares on log axes); at the end 1.00"
+    assert said in (tmp_path / "page.md").read_text()
+    rows[-1] = a_row("of 1000", 1000.0, 1.0, size=1000)
+    Results(runs={"run": RUN}, rows=tuple(rows)).write(tmp_path / "results" / "sums.json")
+    write_page(tmp_path / "results", tmp_path / "page.md")
+    assert (
+        "the power of 1.50 (least squares on log axes); at the end 2.00" in (tmp_path / "page.md").read_text()
+    )
+
+
+def test_two_sizes_are_no_law(tmp_path: Path) -> None:
+    rows = tuple(a_row(f"of {size}", float(size), 1.0, size=size) for size in (1, 10))
+    Results(runs={"run": RUN}, rows=rows).write(tmp_path / "results" / "sums.json")
+    write_page(tmp_path / "results", tmp_path / "page.md")
+    assert "grows" not in (tmp_path / "page.md").read_text()

@@ -49,6 +49,7 @@ class Race(Protocol):
         left_out: Mapping[str, str] = ...,
         per: float = ...,
         details: Callable[[], Mapping[str, float]] | None = ...,
+        size: float | None = ...,
         large: bool = ...,
     ) -> None:
         """Time the contestants.
@@ -63,6 +64,7 @@ class Race(Protocol):
             left_out: name -> why it cannot run at this size; the page says "is left out where" before it.
             per: times are divided by this: pieces of work in one call.
             details: further figures of the row, asked for after the last round.
+            size: of the work, where the rows of a table differ in nothing else: the page says how time grows.
             large: takes seconds or gigabytes, so that an ordinary test run leaves it out.
         """
 
@@ -80,6 +82,7 @@ def race(benchmark: Any, request: pytest.FixtureRequest) -> Race:
         left_out: Mapping[str, str] | None = None,
         per: float = 1.0,
         details: Callable[[], Mapping[str, float]] | None = None,
+        size: float | None = None,
         large: bool = False,
     ) -> None:
         if large and not benchmark.enabled:
@@ -120,6 +123,7 @@ def race(benchmark: Any, request: pytest.FixtureRequest) -> Race:
             ],
             "left_out": dict(left_out or {}),
             "details": dict(details()) if details is not None else {},
+            "size": size,
             "threads": _threads(),
         }
         benchmark.pedantic(lambda: None, rounds=1)  # so that pytest-benchmark has a line for its table

@@ -1,10 +1,8 @@
 """How fast images become batches, beside torchvision's ImageFolder. Asserts no time.
 
-    tox -e speed -- tests/speed/test_data_speed.py --benchmark-timer=time.process_time
-
 Every way gives the same work: batches of 128 images in random order, cut from 160 to 144 px at random,
-mirrored at random, as float32 in [-1, 1], (B, 3, 144, 144), in the training process. 2,048 JPEGs of soft
-noise in the page cache; one thread. CPU time, where other work is on the machine.
+mirrored at random, as float32 around zero, (B, 3, 144, 144), in the training process; ours by what a run
+calls for each step. 2,048 JPEGs of soft noise in the page cache; one thread.
 """
 
 from __future__ import annotations
@@ -19,14 +17,16 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from bench.data import Augment, Preprocess
 from bench.data.batches import Indices, Random
 from bench.data.faces import Images
 from bench.data.opened import open_packed
 from bench.data.packing import pack_images
 from bench.images import decode_image
 
+from .conftest import Race
+
 COUNT, SIZE, CROP, BATCH = 2048, 160, 144, 128
-INDEX = 10_000_000
 
 
 @pytest.fixture(scope="module")
@@ -43,45 +43,49 @@ def faces(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
-def augmented(pixels: Tensor, generator: torch.Generator) -> Tensor:
-    """Crop and mirror a batch: every image its own crop, mirrored ones together."""
-    count = len(pixels)
-    top, left = (torch.randint(SIZE - CROP + 1, (count,), generator=generator).tolist() for _ in range(2))
-    cut = torch.empty(count, 3, CROP, CROP, dtype=torch.uint8)
-    for row, (y, x) in enumerate(zip(top, left, strict=True)):
-        cut[row] = pixels[row, :, y : y + CROP, x : x + CROP]
-    mirrored = torch.nonzero(torch.rand(count, generator=generator) < 0.5)[:, 0]
-    cut[mirrored] = cut[mirrored].flip(-1)
-    return cut.float().sub_(127.5).mul_(1 / 127.5)
-
-
 def no_embed(indices: Indices) -> Tensor:
     raise AssertionError("not asked for")
 
 
 def epoch(images: Images) -> Iterator[Tensor]:
     source = Random(np.zeros(COUNT, np.int64), 0, size=BATCH)
-    generator = torch.Generator().manual_seed(0)
+    augment, preprocess = Augment(0, crop_px=CROP), Preprocess("fixed", CROP)
     for _ in range(COUNT // BATCH):
-        yield augmented(torch.from_numpy(images[source.next(no_embed).indices]), generator)
+        batch = source.next(no_embed)
+        yield preprocess(augment(torch.from_numpy(images[batch.indices]), batch.number, BATCH))
 
 
-def consume(batches: Any) -> int:
-    return sum(len(batch) for batch in batches)
+def consume(batches: Any) -> tuple[int, tuple[int, ...], torch.dtype]:
+    """Images, the shape of the last and its type."""
+    count = 0
+    for batch in batches:
+        count += len(batch)
+    return count, tuple(batch.shape[1:]), batch.dtype
 
 
-@pytest.mark.benchmark(group=f"an epoch of {COUNT:,} images, 160 px, crop 144, flip, float32")
-@pytest.mark.parametrize("way", ["packed pixels", "packed parquet", "ImageFolder + PIL + DataLoader"])
-def test_an_epoch(benchmark: Any, faces: Path, tmp_path: Path, way: str) -> None:
-    if way.startswith("packed"):
-        form: Any = way.removeprefix("packed ")
-        pack_images(faces, tmp_path / "pack", form, SIZE)
-        images = open_packed(tmp_path / "pack", "data.root", size_px=SIZE).images
-        count = benchmark(lambda: consume(epoch(images)))
-    else:
-        count = benchmark(lambda: consume(batch for batch, _ in torchvision_loader(faces)))
-    benchmark.extra_info["images"] = COUNT
-    assert count == COUNT
+@pytest.mark.parametrize("form", ["pixels", "parquet"])
+def test_an_epoch(race: Race, faces: Path, tmp_path: Path, form: Any) -> None:
+    pack_images(faces, tmp_path / "pack", form, SIZE, workers=1)
+    images = open_packed(tmp_path / "pack", "data.root", size_px=SIZE).images
+
+    def equal(mine: object, other: object) -> None:
+        assert mine == other == (COUNT, (3, CROP, CROP), torch.float32)
+
+    race(
+        "Data: an epoch of 2,048 images of 160 px in batches of 128, cut, mirrored, float32",
+        f"packed {form}",
+        ours=lambda: consume(epoch(images)),
+        peers={"ImageFolder + PIL + DataLoader": lambda: consume(it for it, _ in torchvision_loader(faces))},
+        limit=("copying as many float32 pixels", copying),
+        same=equal,
+    )
+
+
+def copying() -> None:
+    """What the batches weigh, written once from bytes."""
+    pixels = torch.zeros(BATCH, 3, CROP, CROP, dtype=torch.uint8)
+    for _ in range(COUNT // BATCH):
+        pixels.float()
 
 
 def torchvision_loader(faces: Path) -> Any:
@@ -101,16 +105,19 @@ def torchvision_loader(faces: Path) -> Any:
     return DataLoader(ImageFolder(str(faces), steps), BATCH, shuffle=True)
 
 
-@pytest.mark.benchmark(group="decode 512 images of 160 px to uint8 (3, 160, 160)")
-@pytest.mark.parametrize("way", ["ours", "PIL + numpy"])
-def test_decoding(benchmark: Any, faces: Path, way: str) -> None:
+def test_decoding(race: Race, faces: Path) -> None:
     contents = [path.read_bytes() for path in sorted(faces.rglob("*.jpg"))[:512]]
-    if way == "ours":
-        decode: Any = lambda content: decode_image(content, SIZE)  # noqa: E731
-    else:
-        decode = pillow
-    images = benchmark(lambda: [decode(content) for content in contents])
-    assert len(images) == 512
+
+    def equal(mine: list[Any], other: list[Any]) -> None:
+        assert all(np.array_equal(one, another) for one, another in zip(mine, other, strict=True))
+
+    race(
+        "Data: decoding",
+        "512 JPEGs of 160 px to uint8 (3, 160, 160)",
+        ours=lambda: [decode_image(content, SIZE) for content in contents],
+        peers={"PIL + numpy": lambda: [pillow(content) for content in contents]},
+        same=equal,
+    )
 
 
 def pillow(content: bytes) -> Any:
@@ -120,25 +127,8 @@ def pillow(content: bytes) -> Any:
         return np.ascontiguousarray(np.asarray(image.convert("RGB")).transpose(2, 0, 1))
 
 
-@pytest.mark.benchmark(group=f"open a pack of {INDEX:,} images and draw a batch")
-def test_opening_ten_million_images(benchmark: Any, tmp_path: Path) -> None:
-    """Of a real pack's form; the images are a hole in the file, so that it takes no disk."""
-    small = tmp_path / "faces" / "person"
-    small.mkdir(parents=True)
-    Image.new("RGB", (16, 16), "grey").save(small / "a.png")
-    pack_images(tmp_path / "faces", tmp_path / "pack", "pixels", 16)
-    grow(tmp_path / "pack", INDEX)
-
-    def open_and_draw() -> int:
-        pack = open_packed(tmp_path / "pack", "data.root", size_px=None)
-        rows = np.random.default_rng(0).integers(0, INDEX, BATCH)
-        return len(pack.images[rows]) + len(pack.labels)
-
-    assert benchmark.pedantic(open_and_draw, rounds=5) == BATCH + INDEX
-
-
 def grow(pack: Path, count: int) -> None:
-    """Make a pack of one image claim `count` images of 100,000 people."""
+    """Make a pack of one image claim `count` images, a hundred a person; they take no disk."""
     import json
 
     from bench.data.cache import MANIFEST, file_fingerprint
@@ -147,10 +137,10 @@ def grow(pack: Path, count: int) -> None:
         header = {"descr": "|u1", "fortran_order": False, "shape": (count, 3, 16, 16)}
         np.lib.format.write_array_header_1_0(stream, header)
         stream.truncate(stream.tell() + count * 3 * 16 * 16)
-    np.save(pack / "labels.npy", np.arange(count) // (count // 100_000))
-    (pack / "identities.json").write_text(json.dumps([f"{person:07d}" for person in range(100_000)]))
+    np.save(pack / "labels.npy", np.arange(count) // 100)
+    (pack / "identities.json").write_text(json.dumps([f"{person:07d}" for person in range(count // 100)]))
     manifest = json.loads((pack / MANIFEST).read_text())
     names = ("images.npy", "labels.npy", "identities.json", "names.json")
     manifest["files"] = {name: file_fingerprint(pack / name) for name in names}
-    manifest |= {"num_images": count, "num_identities": 100_000}
+    manifest |= {"num_images": count, "num_identities": count // 100}
     (pack / MANIFEST).write_text(json.dumps(manifest))
