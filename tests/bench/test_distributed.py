@@ -21,6 +21,8 @@ from bench.results import RunFolder, read_metrics
 
 from ..conftest import Injected
 
+pytestmark = pytest.mark.timeout(900)  # many processes that each import torch, on a machine that may be busy
+
 # No batch norm (each process sees its own share), no dropout, and arithmetic whose order does not matter.
 PLUGIN = """\
 from torch import nn
