@@ -60,11 +60,10 @@ from reports.records import read_runs
 from ..bench.insightface import write_records
 from ..bench.pictures import encoded, picture, write_people, write_tar
 from ..conftest import Injected
-
-pytestmark = pytest.mark.timeout(
-    900
-)  # a bound of processor time holds for each file; the machine may be busy
 from .mutation import mutated_bytes, mutated_json, mutated_member, mutated_text, mutated_tree
+
+# A bound of processor time holds for each file; the machine may be busy.
+pytestmark = pytest.mark.timeout(900)
 
 CPU = torch.device("cpu")
 TINY = """\
