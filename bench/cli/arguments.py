@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -45,7 +46,8 @@ def split_arguments(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
         UserError: no configuration among them; or something with a `=` that is no setting.
     """
     for argument in arguments:
-        is_file = argument.endswith(".yaml") or Path(argument).exists()  # whose name may hold a '='
+        # a file's name may hold a '='; os.path, because pathlib raises for what is too long to be one
+        is_file = argument.endswith(".yaml") or os.path.exists(argument)  # noqa: PTH110
         if "=" in argument and not is_file and not _OVERRIDE.match(argument):
             raise UserError(
                 f"'{argument[:60]}': neither a file nor a setting; write path=value, such as loss.margin=0.3"

@@ -130,6 +130,8 @@ def test_arguments_may_come_in_any_order() -> None:
         ["center", "./my=odd.yaml"],
         ["a=1", "b.c={x: 1}"],
     )
+    many = "loss={name: sum, terms: [" + "{loss: {name: softmax}}, " * 20 + "]}"  # longer than a file's name
+    assert split_arguments(["center", many]) == (["center"], [many])
     with pytest.raises(UserError):
         split_arguments(["a=1"])
 

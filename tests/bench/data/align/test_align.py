@@ -62,6 +62,7 @@ def test_a_folder_is_aligned_and_the_settings_stand_beside_the_faces(
         "misses": "center",
         "format": "jpg",
         "landmarks_sha256": "",
+        "source": "people",
     }
     assert settings.detector.startswith("MTCNN, facenet-pytorch 2.5.")
     assert report(Path("out")) == {}
