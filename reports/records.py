@@ -7,13 +7,14 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from bench.errors import BenchError, UserError, one_line
 from bench.results import MetricsLine, RunFolder, RunRecord, read_metrics
-from bench.results.arrays import opened_arrays
+from bench.results.arrays import Arrays, UnreadableArrayError, opened_arrays
 
 _SCHEMA = RunRecord.model_fields["schema_version"].default
 
@@ -73,14 +74,26 @@ class Run:
         with opened_arrays(self.folder.pairs) as arrays:
             return {
                 name: PairDistances(
-                    arrays[f"{name}/distances"],
-                    arrays[f"{name}/same"],
-                    arrays[f"{name}/fold"],
-                    np.stack([arrays[f"{name}/left"], arrays[f"{name}/right"]], axis=1),
+                    _column(arrays, f"{name}/distances", "f"),
+                    _column(arrays, f"{name}/same", "b"),
+                    _column(arrays, f"{name}/fold", "iu"),
+                    np.stack([_column(arrays, f"{name}/{side}", "iu") for side in ("left", "right")], axis=1),
                 )
                 for name in self.record.protocols
                 if f"{name}/distances" in arrays.names
             }
+
+
+def _column(arrays: Arrays, name: str, kinds: str) -> npt.NDArray[Any]:
+    """One number a pair, of a type that numpy calls by one of these letters.
+
+    Raises:
+        UnreadableArrayError: it is not there, or something else.
+    """
+    array = arrays[name]
+    if array.ndim != 1 or array.dtype.kind not in kinds:
+        raise UnreadableArrayError(f"{name!r} is {array.dtype} {array.shape}, which pairs do not have")
+    return array
 
 
 @dataclass(frozen=True, slots=True)
