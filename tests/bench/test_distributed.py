@@ -240,7 +240,8 @@ def running(processes: int, *arguments: str) -> Iterator[subprocess.Popen[str]]:
     finally:
         if process.poll() is None:
             os.killpg(process.pid, signal.SIGKILL)
-        process.communicate()
+        if process.stdout is not None and not process.stdout.closed:  # the block has not read it to its end
+            process.communicate()
 
 
 def long_folder(runs: str) -> RunFolder:
