@@ -5,6 +5,7 @@ The same loop is the whole of a study on one machine and one worker of many: wha
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, suppress
@@ -18,7 +19,7 @@ from bench.errors import BenchError, ConfigError, Pruned
 from bench.interrupts import Interrupts
 from bench.pool import Job, Outcome, Pool, Slot
 from bench.progress import Progress
-from bench.results import RunFolder
+from bench.results import RunFolder, read_metrics
 from bench.study.config import StudyConfig
 from bench.study.folder import StudyFolder
 from bench.study.ledger import Claim, Counts, Ledger, objective_values
@@ -129,6 +130,7 @@ class Conductor:
         self._running: dict[Job, _Running] = {}
         self._unlinked: dict[int, RunFolder] = {}
         self._durations_s: list[float] = []
+        self._caught_up: set[int] = set()
         self._failures = 0
         self._said: Counts | None = None
         self._linked_at = self._beat_at = time.monotonic()
@@ -201,14 +203,32 @@ class Conductor:
         self._tell_tracking(claim.number, job, "RUNNING")
         heard = _Heard(
             self._board.row(job.title),
-            lambda step, metrics: self._patiently(lambda: self._ledger.report(claim, step, metrics)),
+            lambda step, metrics: self._report(claim, job, step, metrics),
         )
+        self._caught_up.discard(claim.number)
         pid = pool.start(job, heard)
         self._folder.note_process(claim.number, pid)
         self._running[job] = _Running(claim, job, time.monotonic())
         if self._deliverer is not None:
             self._deliverer.watch(RunFolder(job.folder))
             self._unlinked[claim.number] = RunFolder(job.folder)
+
+    def _report(self, claim: Claim, job: Job, step: int, metrics: Mapping[str, float]) -> str | None:
+        self._catch_up(claim, job, before=step)
+        return self._patiently(lambda: self._ledger.report(claim, step, metrics))
+
+    def _catch_up(self, claim: Claim, job: Job, *, before: float) -> None:
+        """Report what was evaluated and saved, but never heard, because a machine died in between.
+
+        Such a trial goes on behind that evaluation; the next one would be taken for it.
+        """
+        if claim.number in self._caught_up:
+            return
+        self._caught_up.add(claim.number)
+        wanted = [objective.metric for objective in self._ledger.config.objectives]
+        for line in read_metrics(RunFolder(job.folder).metrics):
+            if line.step < before and all(metric in line.metrics for metric in wanted):
+                self._patiently(partial(self._ledger.report, claim, line.step, line.metrics))
 
     def _end(self, outcome: Outcome) -> None:
         running = self._running.pop(outcome.job)
@@ -224,6 +244,7 @@ class Conductor:
             self._patiently(lambda: self._ledger.prune(claim))
         elif outcome.record is not None:
             validation = outcome.record.validation
+            self._catch_up(claim, outcome.job, before=math.inf)
             reason = self._patiently(lambda: self._ledger.complete(claim, validation))
         else:
             self._patiently(lambda: self._ledger.fail(claim, reason or "no record"))
