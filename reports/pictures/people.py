@@ -131,9 +131,7 @@ def hardest_pairs(faces: Sequence[Faces]) -> Picture | None:
 def _pair(axes: Axes, pair: HardPair) -> None:
     """Both faces side by side as one picture, so that one sees what belongs together."""
     gap = np.full((*pair.left.shape[:2], max(1, pair.left.shape[2] // 24)), 255, np.uint8)
-    axes.imshow(
-        np.concatenate([pair.left, gap, pair.right], axis=2).transpose(1, 2, 0), interpolation="nearest"
-    )
+    axes.imshow(np.concatenate([pair.left, gap, pair.right], axis=2).transpose(1, 2, 0), interpolation="none")
     axes.set_xlabel(f"{pair.distance:.2f}", fontsize=8, color=GREY)
 
 
