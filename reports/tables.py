@@ -8,6 +8,7 @@ import math
 import statistics
 from collections.abc import Mapping, Sequence
 
+from bench.results import to_the_second
 from reports.confounds import loss_settings
 from reports.contests import Contest
 from reports.document import Table
@@ -187,7 +188,7 @@ def runs_table(groups: Sequence[Group]) -> Table:
                     record.config_hash[:12],
                     record.data_checksum[:12],
                     commit + dirty,
-                    record.started_at,
+                    to_the_second(record.started_at),
                     accuracy,
                 )
             )

@@ -3,7 +3,7 @@
 from bench.results.alignment import Alignment
 from bench.results.environment import code_version, cpu_name, package_versions
 from bench.results.files import atomic_file, suppress_full_disk, write_json, write_text
-from bench.results.folder import RunFolder, RunState, Tags, new_state, now, run_folders
+from bench.results.folder import RunFolder, RunState, Tags, new_state, now, run_folders, to_the_second
 from bench.results.metrics import MetricsLine, MetricsWriter, read_metrics
 from bench.results.record import (
     Best,
@@ -58,6 +58,7 @@ __all__ = [
     "read_thresholds",
     "run_folders",
     "suppress_full_disk",
+    "to_the_second",
     "write_json",
     "write_text",
 ]

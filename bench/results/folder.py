@@ -192,8 +192,16 @@ def run_folders(runs: Path) -> list[RunFolder]:
 
 
 def now() -> str:
-    """UTC time, ISO 8601 to the second."""
-    return datetime.now(UTC).isoformat(timespec="seconds")
+    """UTC time, ISO 8601 to the millisecond, as MLflow counts.
+
+    Two runs of one second must differ in it: it is part of the key by which a run is found in MLflow.
+    """
+    return datetime.now(UTC).isoformat(timespec="milliseconds")
+
+
+def to_the_second(time: str) -> str:
+    """A time of `now()` as people read it: without fractions."""
+    return datetime.fromisoformat(time).isoformat(timespec="seconds")
 
 
 def process_start(pid: int) -> int:

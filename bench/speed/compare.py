@@ -14,7 +14,7 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict
 
 from bench.errors import BenchError, UserError
-from bench.results import code_version, cpu_name, now, write_text
+from bench.results import code_version, cpu_name, now, to_the_second, write_text
 from bench.speed.measure import run_races
 
 # two-sided 95 % of Student's t by degrees of freedom, from 1; beyond the table it is near the normal's
@@ -169,7 +169,7 @@ def record(
     kept = Recorded(
         title=title,
         command=command,
-        date=now(),
+        date=to_the_second(now()),
         before=_git(root, "rev-parse", revision) or revision,
         after=code_version().git_commit or "unknown",
         passes=passes,

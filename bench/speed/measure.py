@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.errors import UserError
-from bench.results import code_version, cpu_name, now, package_versions
+from bench.results import code_version, cpu_name, now, package_versions, to_the_second
 from bench.speed.results import Contestant, Provenance, Results, Row
 
 _ENDED = re.compile(r".*::(test_\S+) (PASSED|FAILED|SKIPPED|ERROR)")  # pytest -v
@@ -96,7 +96,7 @@ def _write(races: list[Measured], path: Path, command: str) -> Path:
     code = code_version()
     provenance = Provenance(
         command=command,
-        date=now(),
+        date=to_the_second(now()),
         commit=code.git_commit or "unknown",
         dirty=bool(code.git_dirty),
         cpu=cpu_name(),

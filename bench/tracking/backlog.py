@@ -122,4 +122,4 @@ def close_abandoned(folder: RunFolder) -> bool:
 def _last_sign_of_life(folder: RunFolder) -> str:
     files = [path for path in (folder.metrics, folder.path / "state.json") if path.exists()]
     last_write = max(path.stat().st_mtime for path in files)
-    return datetime.fromtimestamp(last_write, UTC).isoformat(timespec="seconds")
+    return datetime.fromtimestamp(last_write, UTC).isoformat(timespec="milliseconds")

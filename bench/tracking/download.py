@@ -130,4 +130,4 @@ def _write_curves(client: MlflowClient, run: Run, folder: RunFolder) -> None:
 
 
 def _iso(time_ms: int) -> str:
-    return datetime.fromtimestamp(time_ms / 1000, UTC).isoformat(timespec="seconds")
+    return datetime.fromtimestamp(time_ms / 1000, UTC).isoformat(timespec="milliseconds")
