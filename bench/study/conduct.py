@@ -254,8 +254,10 @@ class Conductor:
             self._failed(claim, reason or "failed")
         else:
             self._failures = 0
-            self._durations_s.append(time.monotonic() - running.since)
-            seconds = time.monotonic() - running.since
+            # of all its starts: the last one of a trial that was interrupted may have been short
+            whole_s = outcome.record.timing.wall_s if outcome.record is not None else 0.0
+            seconds = max(whole_s, time.monotonic() - running.since)
+            self._durations_s.append(seconds)
             self._board.note(self._patiently(lambda: self._told(claim, state, seconds)))
         if self._keeps_run:
             self._patiently(lambda: self._folder.note(self._ledger.study.get_trials(deepcopy=False)))
@@ -420,6 +422,9 @@ def run_study(
             deliverer = stack.enter_context(tracking.Deliverer(settings, report=board.note))
             if is_home:
                 deliverer.watch(folder.run)  # first: its parts name it
+            for run in folder.trial_runs():  # of trials that ended as this command was killed
+                if not tracking.is_delivered(run):
+                    deliverer.watch(run)
         conductor = launch(Parts(ledger, folder, board, deliverer, is_home))
         try:
             ended = conductor.conduct(interrupts)

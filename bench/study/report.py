@@ -111,11 +111,11 @@ def study_report(name: str, runs: Path, storage: str | None) -> Report:
 def read_search(study: Study, config: StudyConfig, folder: Path) -> Search:
     """A study without Optuna's types."""
     trials = study.get_trials(deepcopy=False)
-    images = _images(folder)
+    spent = _spent(folder)
     return Search(
         objectives=tuple(Objective(one.metric, one.direction == "maximize") for one in config.objectives),
         settings=tuple(_setting(entry) for entry in config.space),
-        trials=tuple(_trial(trial, images) for trial in trials),
+        trials=tuple(_trial(trial, spent.get(trial.number)) for trial in trials),
         best=tuple(sorted(one.number for one in best_trials(study))),
         importances=importances(study, config),
     )
@@ -180,29 +180,33 @@ def _setting(entry: Entry) -> Setting:
     return Setting(entry.path, str(entry), is_log=domain.log)
 
 
-def _trial(trial: FrozenTrial, images: dict[int, int]) -> Trial:
+def _trial(trial: FrozenTrial, spent: tuple[int, float] | None) -> Trial:
     state = _STATES[trial.state.name]
+    seconds = trial.duration.total_seconds() if trial.duration else None
+    if spent is not None and seconds is not None:
+        seconds = max(seconds, spent[1])  # Optuna counts from the last start
     return Trial(
         number=trial.number,
         state=state,
         values=tuple(trial.values) if state == "complete" else (),
         chosen=dict(trial.params),
         curve={step: value for step, value in trial.intermediate_values.items() if math.isfinite(value)},
-        seconds=trial.duration.total_seconds() if trial.duration else None,
-        images=images.get(trial.number),
+        seconds=seconds,
+        images=spent[0] if spent else None,
         reason=str(trial.user_attrs.get("error", "")),
     )
 
 
-def _images(folder: Path) -> dict[int, int]:
-    """Number -> images forward and backward, of the trials whose records lie here."""
-    found: dict[int, int] = {}
+def _spent(folder: Path) -> dict[int, tuple[int, float]]:
+    """Number -> images forward and backward, seconds over all starts; of trials whose records lie here."""
+    found: dict[int, tuple[int, float]] = {}
     for path in sorted(folder.glob("trials/[0-9]*/*/record.json")):
         with suppress(BenchError):  # damaged: as good as none
             record = RunFolder(path.parent).record()
             if record is not None:
                 number = int(path.parents[1].name)
-                found[number] = found.get(number, 0) + record.budget.images
+                images, seconds = found.get(number, (0, 0.0))
+                found[number] = images + record.budget.images, seconds + record.timing.wall_s
     return found
 
 
@@ -295,8 +299,8 @@ def _budget(search: Search) -> Table:
 
 def _budget_note(search: Search) -> str:
     text = (
-        "Images through forward and backward; minutes are of the trials, which may run side by side, from "
-        "the first start to the end."
+        "Images through forward and backward; minutes are those that trials took, which may run side "
+        "by side; where a trial was interrupted, all its starts together."
     )
     ended = search.of("complete", "pruned", "failed")
     unknown = sum(one.images is None for one in ended)

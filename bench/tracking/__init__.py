@@ -9,7 +9,7 @@ from bench.tracking.deliverer import Deliverer
 from bench.tracking.delivery import Delivery, deliver
 from bench.tracking.download import download_runs
 from bench.tracking.failures import StoreUnreachable, TrackingRefused
-from bench.tracking.progress import run_id_of
+from bench.tracking.progress import is_delivered, run_id_of
 from bench.tracking.settings import TrackingSettings
 from bench.tracking.store import prepare
 from bench.tracking.upload import upload_report
@@ -24,6 +24,7 @@ __all__ = [
     "close_abandoned",
     "deliver",
     "download_runs",
+    "is_delivered",
     "prepare",
     "run_id_of",
     "sync",

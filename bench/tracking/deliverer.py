@@ -13,6 +13,7 @@ from bench.errors import BenchError
 from bench.results import RunFolder
 from bench.tracking.delivery import deliver
 from bench.tracking.failures import StoreUnreachable
+from bench.tracking.progress import versions_of
 from bench.tracking.settings import TrackingSettings, logger, redact, resolve_uri
 from bench.tracking.store import known_away
 
@@ -120,7 +121,7 @@ class Deliverer:
     def _waiting(self) -> list[_Watched]:
         with self._guard:
             watched = list(self._watched.values())
-        return [one for one in watched if one.seen != _versions(one.folder)]
+        return [one for one in watched if one.seen != versions_of(one.folder)]
 
     def _deliver_patiently(self, watched: _Watched, *, is_last: bool) -> None:
         try:
@@ -133,7 +134,7 @@ class Deliverer:
             self._deliver(watched, is_last=is_last)
 
     def _deliver(self, watched: _Watched, *, is_last: bool) -> None:
-        versions = _versions(watched.folder)
+        versions = versions_of(watched.folder)
         delivery = deliver(
             watched.folder,
             self._settings,
@@ -176,11 +177,3 @@ class Deliverer:
         if problem not in self.problems:
             self.problems.append(problem)
             self._report(problem)
-
-
-def _versions(folder: RunFolder) -> tuple[int, ...]:
-    """Of the files that tell of news: metrics may go as `durable_bytes` in state.json grows."""
-    return tuple(
-        path.stat().st_mtime_ns if path.exists() else 0
-        for path in (folder.path / "state.json", folder.environment, folder.path / "tags.json")
-    )

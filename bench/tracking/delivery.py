@@ -16,7 +16,7 @@ from bench.results import MetricsLine, RunFolder, RunRecord, RunState, State, re
 from bench.tracking import contents
 from bench.tracking.failures import RunNotFound, TrackingRefused
 from bench.tracking.politeness import polite_mlflow
-from bench.tracking.progress import Ledger, Progress, load_ledger, save_ledger, tail_of
+from bench.tracking.progress import Ledger, Progress, load_ledger, save_ledger, tail_of, versions_of
 from bench.tracking.settings import TrackingSettings
 from bench.tracking.store import Store, open_store
 
@@ -103,6 +103,7 @@ class _Pass:
 
     def run(self, settings: TrackingSettings) -> Delivery:
         # Read first, and once: what the run writes meanwhile belongs to the next pass.
+        versions = versions_of(self.folder)
         state = self.folder.state()
         if state is None:
             return Delivery()
@@ -124,6 +125,9 @@ class _Pass:
         self._send_artifacts(run_id, ended=ended, with_checkpoint=settings.upload_checkpoint)
         if ended:  # last: a run that MLflow shows as ended is complete there
             self._terminate(run)
+            if self.progress.told != versions:
+                self.progress.told = versions
+                self._save()
         return Delivery(run_id, state.state, self.num_points, is_complete=ended)
 
     def _find_or_create(self) -> tuple[Run, bool]:

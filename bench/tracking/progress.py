@@ -24,6 +24,8 @@ class Progress(BaseModel):
         tail: fingerprint of the bytes before `offset`: a resume may have cut the file and written it anew.
         sending: metrics are, or were at a crash, on their way: the store may have more than `offset` says.
         artifacts: name -> size and time of the file as delivered.
+        told: versions of the files that tell of news, as of the last pass after the run's end: while they are
+            the same, the store has everything.
     """
 
     run_id: str | None = None
@@ -31,6 +33,7 @@ class Progress(BaseModel):
     tail: str = ""
     sending: bool = False
     artifacts: dict[str, str] = {}
+    told: tuple[int, ...] = ()
 
 
 class Ledger(BaseModel):
@@ -74,6 +77,23 @@ def _run_key(folder: RunFolder, state: RunState) -> str:
     origin = f"{state.host} {folder.path.absolute()} {state.started_at}"
     token = hashlib.sha256(origin.encode()).hexdigest()[:12]
     return f"{state.config_hash[:12]}-s{state.seed}-{token}"
+
+
+def versions_of(folder: RunFolder) -> tuple[int, ...]:
+    """Of the files that tell of news: metrics may go as `durable_bytes` in state.json grows."""
+    return tuple(
+        path.stat().st_mtime_ns if path.exists() else 0
+        for path in (folder.path / "state.json", folder.environment, folder.path / "tags.json")
+    )
+
+
+def is_delivered(folder: RunFolder) -> bool:
+    """Whether some store has all there is of a run that has ended; asks nobody."""
+    try:
+        ledger = Ledger.model_validate_json(folder.tracking.read_bytes())
+    except (FileNotFoundError, ValidationError):
+        return False
+    return any(progress.told == versions_of(folder) for progress in ledger.stores.values())
 
 
 def run_id_of(folder: RunFolder) -> str | None:

@@ -50,6 +50,10 @@ def _history(search: Search, objective: Objective, place: int, name: str) -> Pic
         axes = figure.add_subplot()
         tidy(axes, title=f"{objective.metric} by trial")
         steps = best_so_far(search.trials, objective, place)
+        steps = [
+            *steps,
+            (max(one.number for one in search.trials), steps[-1][1]),
+        ]  # it holds for those after it
         axes.step(*zip(*steps, strict=True), where="post", color=_BEST, linewidth=1.6, label="best so far")
         axes.plot(
             [one.number for one in complete],

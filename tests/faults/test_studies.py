@@ -94,6 +94,16 @@ def trial_processes() -> dict[int, int]:
     return found
 
 
+def trial_tags_of(state: str) -> Callable[[], list[Path]]:
+    """The folders of trials that MLflow is about to be told to be in this state."""
+
+    def find() -> list[Path]:
+        tags = Path("runs/studies/faulty/trials").glob("*/*/tags.json")
+        return [one for one in tags if json.loads(one.read_text())["tags"]["trial_state"] == state]
+
+    return find
+
+
 def wait_until(condition: Callable[[], Any], timeout_s: float = 120.0) -> Any:
     deadline = time.monotonic() + timeout_s
     while not (found := condition()):
@@ -167,6 +177,18 @@ def test_a_killed_parent_leaves_trials_that_the_same_command_continues(
         process.wait()
     finish(start())
     assert len(trials()) == 5
+    check_outcome()
+
+
+def test_a_trial_that_ended_as_the_parent_was_killed_is_delivered_by_the_next_one(
+    workspace: Path, start: Start, injected: Injected
+) -> None:
+    process = start()
+    wait_until(trial_tags_of("COMPLETE"))
+    process.send_signal(signal.SIGKILL)
+    injected("kill -9 of a study", "the steps since the last checkpoint, done again")
+    process.wait()
+    finish(start())
     check_outcome()
 
 

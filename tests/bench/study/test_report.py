@@ -14,6 +14,7 @@ from bench.study.report import make_report, read_search, study_report
 from bench.tracking.contents import artifacts
 from reports.markdown import to_markdown
 
+from ...reports.conftest import maker
 from ..conftest import Bench
 from .conftest import Open
 
@@ -70,6 +71,16 @@ def test_the_page_has_best_importance_budget_and_failures_by_reason(studied: Ope
     # a message is text, whatever stands in it
     assert r"| step 3: the loss is nan \| \<b\>stop\</b\> | 2 | 5, 6 |" in text
     assert [row[1] for row in rows_below(text, "Trials")] == ["complete"] * 4 + ["pruned"] + ["failed"] * 2
+
+
+def test_a_trial_that_was_interrupted_took_all_its_starts_together(studied: Open, tmp_path: Path) -> None:
+    (run,) = maker(tmp_path)("softmax").glob("softmax-*")  # its record: 38,400 images in 60 s
+    (tmp_path / "trials/0002").mkdir(parents=True)
+    run.rename(tmp_path / "trials/0002" / run.name)
+    study = studied("study.trials=7").study  # Optuna: hundredths of a second since the last start
+    text = to_markdown(make_report(study, load_study("my.yaml", ["study.trials=7"]), tmp_path).document)
+    assert [row[-3:-1] for row in rows_below(text, "Trials")[1:3]] == [["0", ""], ["60", "38,400"]]
+    assert rows_below(text, "Budget")[0] == ["complete", "4", "38,400", "38,400", "1.0", "0"]
 
 
 def test_bench_report_writes_what_the_study_itself_writes_and_reads_only(

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from bench.errors import BenchError, UserError
-from bench.results import RunFolder, write_text
-from bench.tracking import Delivery, StoreUnreachable, TrackingRefused, deliver
+from bench.results import RunFolder, Tags, write_text
+from bench.tracking import Delivery, StoreUnreachable, TrackingRefused, deliver, is_delivered
 from bench.tracking import delivery as delivery_module
 from bench.tracking.settings import sqlite_path
 from bench.tracking.store import Store
@@ -52,6 +52,23 @@ def test_finished_run_is_whole_in_mlflow(run, settings, seen):
     }
     assert expected_tags.items() <= shown.data.tags.items()
     assert seen.artifacts() == ["config.yaml", "figures/rendered_roc.png", "pairs.npz", "record.json"]
+
+
+def test_a_run_is_delivered_once_its_end_is_told_and_until_its_files_tell_more(run, settings):
+    assert not is_delivered(run.folder)
+    run.log(1)
+    deliver(run.folder, settings)
+    assert not is_delivered(run.folder)  # it may go on
+    run.end("FINISHED")
+    assert not is_delivered(run.folder)
+    deliver(run.folder, settings)
+    assert is_delivered(run.folder)
+    deliver(run.folder, settings)
+    assert is_delivered(run.folder)
+    run.folder.write_tags(Tags(tags={"trial_state": "COMPLETE"}))
+    assert not is_delivered(run.folder)
+    deliver(run.folder, settings)
+    assert is_delivered(run.folder)
 
 
 def test_checkpoint_is_uploaded_only_where_asked(run, settings, seen):
