@@ -18,6 +18,7 @@ from torch import Tensor
 from losses.registry import Registry
 
 BLOCK = 65_536  # entries of a distance matrix that stay in a CPU's cache with what is made of them
+_SORTED = 4 * BLOCK  # entries that are sorted at once: smaller lists spill less, larger ones cost fewer calls
 _AWAY = 8.0  # farther than any two points of a sphere of radius 1, squared or not
 _MANY_LIMITS = 32  # from here on sorting the negatives beats comparing them with one limit after another
 
@@ -59,6 +60,11 @@ class Comparison:
     def is_positive(self) -> Tensor:
         """(B, K), False where `same_identity` holds the anchor itself."""
         return self.same_identity != self._itself()
+
+    @property
+    def is_later(self) -> Tensor:
+        """(B, K), True where `same_identity` holds a reference after the anchor: each pair in one order."""
+        return self.same_identity > self._itself()
 
     def _itself(self) -> Tensor:
         return torch.arange(len(self.labels), device=self.labels.device).unsqueeze(1)
@@ -189,12 +195,47 @@ def easy_positive(comparison: Comparison) -> Triplets:
 @MINERS.register
 def violating(comparison: Comparison) -> Triplets:
     """For each anchor-positive one negative at random among those with d_an < d_ap + alpha (facenet)."""
-    distances, order = comparison.negative_distances(math.inf).sort(1)
-    # fillers at -inf have no violators
-    limits = comparison.positive_distances(-math.inf) + comparison.alpha
-    num_violators = torch.searchsorted(distances, limits)
-    chosen = _random_below(num_violators)
-    return _one_each(comparison, order.gather(1, chosen), num_violators > 0)
+    return draw_violators(comparison, comparison.is_positive)
+
+
+def draw_violators(comparison: Comparison, pairs: Tensor) -> Triplets:
+    """`violating` for some pairs: (B, K), True where that place of `same_identity` wants a negative."""
+    own = comparison.same_identity
+    limits = torch.where(pairs, comparison.distances.gather(1, own) + comparison.alpha, 0.0)
+    shares = torch.rand(limits.shape, device=limits.device)
+    num_references = comparison.distances.shape[1]
+    rows = max(1, len(own) if own.is_cuda else _SORTED // num_references)
+    blocks = (slice(first, first + rows) for first in range(0, len(own), rows))
+    wholes = (comparison.distances, own, limits, shares)
+    negative = torch.cat([_violators(*(whole[block] for whole in wholes)) for block in blocks])
+    anchor, place = (negative >= 0).nonzero(as_tuple=True)
+    return Triplets(anchor, own[anchor, place], negative[anchor, place], int(pairs.sum()))
+
+
+def _violators(distances: Tensor, own: Tensor, limits: Tensor, shares: Tensor) -> Tensor:
+    """(B, K) columns of one negative below each limit; -1 where there is none.
+
+    Only what is below the largest limit of an anchor is looked at. Listed anchor after anchor and by
+    distance, it holds the negatives below each of its limits at the start of its part. The list is sorted
+    by whole numbers, which takes torch a fraction of the time of many rows of floats: the bits of a float32
+    that is not negative, read as a whole number, are in its order.
+    """
+    num_references = distances.shape[1]
+    anchors = torch.arange(len(own), device=own.device).unsqueeze(1)
+    is_near = (distances < limits.amax(1, keepdim=True)).scatter_(1, own, False)
+    near = is_near.flatten().nonzero().squeeze(1)
+    start = torch.searchsorted(near, anchors * num_references)
+
+    def keys(anchor: Tensor, values: Tensor) -> Tensor:
+        return (anchor << 32) + values.float().view(torch.int32)
+
+    ordered, order = keys(near // num_references, distances.flatten()[near]).sort()
+    counts = torch.searchsorted(ordered, keys(anchors, limits)) - start
+    is_found = counts > 0
+    chosen = (start + _below(counts, shares))[is_found]
+    negative = torch.full_like(own, -1)
+    negative[is_found] = near[order[chosen]] % num_references
+    return negative
 
 
 @MINERS.register
@@ -273,7 +314,10 @@ def _next_by_comparison(negatives: Tensor, limits: Tensor) -> tuple[Tensor, Tens
 
 def _random_below(counts: Tensor) -> Tensor:
     """A whole number in [0, count) each, from the global generator of the device; 0 for a count of 0."""
-    shares = torch.rand(counts.shape, device=counts.device)
+    return _below(counts, torch.rand(counts.shape, device=counts.device))
+
+
+def _below(counts: Tensor, shares: Tensor) -> Tensor:
     return torch.minimum((shares * counts).long(), (counts - 1).clamp_min(0))
 
 

@@ -6,6 +6,7 @@ from t with seeds - 1 degrees of freedom: with three seeds they are wide, and th
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -129,6 +130,7 @@ def t_inside(t: float, freedom: int) -> float:
     return 2 / math.pi * (angle + sine * total) if odd else sine * total
 
 
+@functools.cache  # a report asks for the same few, each of which sums thousands of terms where seeds are many
 def t_quantile(probability: float, freedom: int) -> float:
     """The t that a T stays below with this probability, at least one half; by halving.
 

@@ -72,7 +72,8 @@ class EncodedImages:
 
     def __getitem__(self, rows: slice | NDArray[np.int64], /) -> NDArray[np.uint8]:
         chosen = np.arange(len(self))[rows]
-        pixels = np.empty((len(chosen), *self.shape[1:]), np.uint8)
+        # Pixel by pixel, as decoders give them: channel by channel would cost a tenth of decoding.
+        pixels = np.empty((len(chosen), self.size_px, self.size_px, 3), np.uint8).transpose(0, 3, 1, 2)
         for place, row in enumerate(chosen):
             part, start, length = (int(number) for number in self.offsets[row])
             file = self.folder / part_name(part)

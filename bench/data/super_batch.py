@@ -12,7 +12,7 @@ from torch import Tensor
 from bench.data.batches import BATCHES, Batch, Draw, Embed, Indices, images_of_people, stream
 from bench.errors import TrainingError, UserError
 from losses.distances import normalize, squared_distances
-from losses.mining import Triplets, compare, violating
+from losses.mining import compare, draw_violators
 from losses.types import Bounds, Positive, PositiveInt
 
 AtLeastTwo = Annotated[int, Bounds(ge=2)]
@@ -174,7 +174,5 @@ class SuperBatch:
         with torch.random.fork_rng(devices=[]):
             # not torch.manual_seed, which would seed the GPU's dropout as well
             torch.default_generator.manual_seed(seed)
-            mined = violating(comparison)
-        assert isinstance(mined, Triplets)
-        triplets = torch.stack([mined.anchor, mined.positive, mined.negative], 1)
-        return triplets[mined.anchor < mined.positive]
+            mined = draw_violators(comparison, pairs=comparison.is_later)
+        return torch.stack([mined.anchor, mined.positive, mined.negative], 1)

@@ -9,6 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
+from bench.images.plain_jpeg import decode_plain_jpeg
+
 # What a data set may hold, whatever the suffix says. Not all that Pillow reads: EPS starts a program.
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "PPM", "GIF")
 MIN_SIDE_PX = 8  # a smaller picture shows no face, however far it is enlarged
@@ -31,13 +33,18 @@ def decode_image(content: bytes, size_px: int) -> NDArray[np.uint8]:
         size_px: height and width of the result.
 
     Shape:
-        returns (3, size_px, size_px) uint8 RGB.
+        returns (3, size_px, size_px) uint8 RGB; pixel by pixel in memory, as they were decoded.
 
     Raises:
         UnreadableImageError: empty, truncated, no image, animated, tiny, or too large to be meant.
     """
     if not content:
         raise UnreadableImageError("is empty")
+    plain = decode_plain_jpeg(content, min_side=MIN_SIDE_PX, max_pixels=Image.MAX_IMAGE_PIXELS or 0)
+    if plain is not None:
+        if plain.shape[:2] != (size_px, size_px):
+            plain = np.array(_square(Image.fromarray(plain), size_px))
+        return plain.transpose(2, 0, 1)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of damage that is in the metadata only
@@ -46,7 +53,7 @@ def decode_image(content: bytes, size_px: int) -> NDArray[np.uint8]:
             with Image.open(io.BytesIO(content), formats=FORMATS) as image:
                 _refuse(image)
                 image.load()
-                pixels = _square(_rgb(image), size_px)
+                pixels = np.array(_square(_rgb(image), size_px))
     except UnidentifiedImageError:
         raise UnreadableImageError(f"is no image; it begins with {content[:8]!r}") from None
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
@@ -57,7 +64,7 @@ def decode_image(content: bytes, size_px: int) -> NDArray[np.uint8]:
         raise
     except Exception as error:  # Pillow raises a dozen kinds for damaged files, depending on the format
         raise UnreadableImageError(f"cannot be decoded: {' '.join(str(error).split())}") from None
-    return np.ascontiguousarray(np.asarray(pixels).transpose(2, 0, 1))
+    return pixels.transpose(2, 0, 1)
 
 
 def _refuse(image: Image.Image) -> None:
@@ -80,7 +87,7 @@ def _rgb(image: Image.Image) -> Image.Image:
         raise UnreadableImageError("holds floating-point pixels, whose range nobody knows")
     if turned.mode == "P" and "transparency" in turned.info:
         turned = turned.convert("RGBA")
-    return turned.convert("RGB")
+    return turned if turned.mode == "RGB" else turned.convert("RGB")  # which would copy it
 
 
 def _square(image: Image.Image, size_px: int) -> Image.Image:

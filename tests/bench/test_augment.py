@@ -3,7 +3,7 @@ import pytest
 import torch
 
 from bench.data import Augment
-from bench.data.batches import Draw
+from bench.data.batches import Draw, stream
 
 
 def pictures(count: int = 6, size: int = 16) -> torch.Tensor:
@@ -71,11 +71,33 @@ def test_erasing_puts_one_grey_rectangle_into_the_chosen_share() -> None:
     )
 
 
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+def test_shift_crop_and_flip_in_one_window_equal_one_after_another(layout: torch.memory_format) -> None:
+    """Flip, then shift with a repeated border, then crop, image by image from the documented draws."""
+    size, reach, crop = 200, 3, 9
+    images = torch.from_numpy(
+        np.random.default_rng(0).integers(0, 256, (size, 3, 12, 16), dtype=np.uint8)
+    ).contiguous(memory_format=layout)
+    moved = Augment(7, shift_px=reach, crop_px=crop)(images, 3, size)
+    random = stream(7, Draw.AUGMENTATION, 3)
+    draws = random.random((size, 10), dtype=np.float32)
+    places = random.random((size, 2), dtype=np.float32)
+    for image, found, draw, place in zip(images, moved, draws, places, strict=True):
+        flipped = image.flip(-1) if draw[0] < 0.5 else image
+        padded = torch.nn.functional.pad(flipped[None].float(), (reach,) * 4, mode="replicate")[0]
+        top, left = (int(share * 7) for share in draw[1:3])
+        shifted = padded[:, top : top + 12, left : left + 16]
+        top, left = int(place[0] * 4), int(place[1] * 8)
+        assert torch.equal(found, shifted[:, top : top + crop, left : left + crop])
+    assert moved.dtype == torch.float32 and moved.is_contiguous(memory_format=torch.channels_last)
+
+
 def test_the_images_themselves_are_left_as_they_are() -> None:
-    images = pictures().float()
+    images = pictures()
     before = images.clone()
-    Augment(7, **ALL)(images.to(torch.uint8), 0, 6)
-    assert torch.equal(images, before)
+    for options in (ALL, {"flip": True}, {"shift_px": 2}, {"crop_px": 9}):
+        Augment(7, **options)(images, 0, 6)
+        assert torch.equal(images, before)
 
 
 def test_a_crop_is_a_part_of_the_image_from_every_place_alike() -> None:

@@ -17,6 +17,11 @@ def test_fixed_standardisation_is_facenets() -> None:
     )
 
 
+def test_fixed_standardisation_in_one_pass_equals_two_to_the_last_bit() -> None:
+    pixels = 255.0 * torch.rand(4, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+    assert torch.equal(standardize(pixels, "fixed"), (pixels - 127.5) / 128.0)
+
+
 def test_per_image_standardisation_is_facenets_prewhiten() -> None:
     images = pictures()
     for whitened, image in zip(standardize(images, "per_image"), images.numpy(), strict=True):

@@ -137,6 +137,46 @@ def test_violating_draws_uniformly_among_violators() -> None:
     torch.testing.assert_close(share, violators / count, atol=4 * math.sqrt(1 / count / 3000), rtol=0)
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_violating_chooses_alike_in_one_block_or_many(
+    monkeypatch: pytest.MonkeyPatch, dtype: torch.dtype
+) -> None:
+    unit, labels = batch()
+    found = comparison(unit.to(dtype), labels, memory=7)
+    chosen = []
+    for entries in (mining._SORTED, 60, 1):
+        monkeypatch.setattr(mining, "_SORTED", entries)
+        torch.manual_seed(0)
+        mined = mining.draw_violators(found, found.is_positive)
+        chosen.append(torch.stack([mined.anchor, mined.positive, mined.negative]))
+    assert torch.equal(chosen[0], chosen[1]) and torch.equal(chosen[0], chosen[2])
+
+
+def test_violators_of_pairs_in_one_order_are_those_of_both() -> None:
+    """The same share of the same violators, whatever other pairs want one."""
+    unit, labels = batch()
+    found = comparison(unit, labels)
+    torch.manual_seed(0)
+    both = mining.draw_violators(found, found.is_positive)
+    torch.manual_seed(0)
+    later = mining.draw_violators(found, found.is_later)
+    is_later = both.anchor < both.positive
+    assert 0 < len(later.anchor) == int(is_later.sum()) < len(both.anchor)
+    for name in ("anchor", "positive", "negative"):
+        assert torch.equal(getattr(later, name), getattr(both, name)[is_later])
+    assert 2 * later.candidates == both.candidates
+
+
+def test_negatives_at_the_limit_do_not_violate() -> None:
+    distances = torch.tensor([[0.0, 0.0, 0.25, 0.2499], [0.0, 0.0, 0.25, 0.5]])
+    found = compare(
+        distances, torch.tensor([0, 0]), torch.tensor([0, 0, 1, 2]), squared=True, embedding_dim=2, alpha=0.25
+    )
+    mined = mining.draw_violators(found, found.is_positive)
+    assert (mined.anchor.tolist(), mined.positive.tolist(), mined.negative.tolist()) == ([0], [1], [3])
+    assert mined.candidates == 2
+
+
 def test_random_draws_uniformly_among_all_negatives() -> None:
     unit, labels = batch()
     found = comparison(unit, labels)
