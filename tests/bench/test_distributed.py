@@ -90,6 +90,8 @@ data: {{identities: 13, images_per_identity: 4}}
 IN_SHARDS = "runtime: {shard_classes: true}\n"
 FILES = {
     **{name: f"loss: {loss}\n" for name, loss in LOSSES.items()},
+    # of 12 images of each of two processes, so that the last one holds two
+    "joint-micro": f"loss: {LOSSES['joint']}\ntrain: {{micro_batch: 5}}\n",
     "divided": DIVIDED + IN_SHARDS,
     "sampled": SAMPLED + "runtime: {shard_classes: false}\n",
     "sampled-divided": SAMPLED + IN_SHARDS,
