@@ -347,6 +347,7 @@ class Attempt:
             tf32=runtime.tf32 if has_gpu else None,
             cudnn_benchmark=runtime.cudnn_benchmark if has_gpu else None,
             deterministic=runtime.deterministic,
+            activation_checkpointing=runtime.activation_checkpointing,
             batch_norm_images=batch_norm_images(
                 learner.backbone, self._config, learner.source.size, self._world
             ),

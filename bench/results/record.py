@@ -70,6 +70,7 @@ class Environment(_Document):
     tf32: bool | None = Field(default=None, description="of all float32 products; None: as torch does")
     cudnn_benchmark: bool | None = Field(default=None, description="None: no GPU, or an older record")
     deterministic: bool | None = None
+    activation_checkpointing: bool | None = Field(default=None, description="None: an older record")
     batch_norm_images: int | None = Field(
         default=None,
         description="images that batch normalisation sees together in training; None: no such layer",
