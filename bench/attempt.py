@@ -303,6 +303,8 @@ class Attempt:
             data_checksum=self._data.checksum,
             data_audit=self._data.audit,
             data_notes=self._data.notes,
+            alignment=self._data.alignment,
+            test_alignment={test.name: test.alignment for test in self._data.tests if test.alignment},
             state=state,
             error=error,
             started_at=self._state.started_at,
