@@ -303,6 +303,8 @@ class Attempt:
             data_checksum=self._data.checksum,
             data_audit=self._data.audit,
             data_notes=self._data.notes,
+            alignment=self._data.alignment,
+            test_alignment={test.name: test.alignment for test in self._data.tests if test.alignment},
             state=state,
             error=error,
             started_at=self._state.started_at,
@@ -347,6 +349,7 @@ class Attempt:
             tf32=runtime.tf32 if has_gpu else None,
             cudnn_benchmark=runtime.cudnn_benchmark if has_gpu else None,
             deterministic=runtime.deterministic,
+            activation_checkpointing=runtime.activation_checkpointing,
             batch_norm_images=batch_norm_images(
                 learner.backbone, self._config, learner.source.size, self._world
             ),

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from bench.backbones import BACKBONES, architecture
+from bench.backbones import BACKBONES, architecture, recompute
 from bench.config import Component, RunConfig
 from bench.data import BATCHES, Augment, Data, Preprocess, SuperBatch
 from bench.distributed import ALONE, World
@@ -62,6 +62,8 @@ def build(
     backbone = backbone.to(device, dtype).to(memory_format=torch.channels_last)
     if config.train.sync_batch_norm:
         backbone = _synchronised(backbone, config.backbone.name, device)
+    if config.runtime.activation_checkpointing:
+        _recompute(backbone, config)
     groups = parameter_groups((backbone, loss), decay_norms=config.optimizer.options.get("decay_norms", True))
     postpone_compiler()
     optimizer = _checked(OPTIMIZERS, "optimizer", config.optimizer, {"groups": groups})
@@ -149,6 +151,21 @@ def _synchronised(backbone: nn.Module, name: str, device: torch.device) -> nn.Mo
         )
     synchronised: nn.Module = nn.SyncBatchNorm.convert_sync_batchnorm(backbone)  # type: ignore[no-untyped-call]
     return synchronised
+
+
+def _recompute(backbone: nn.Module, config: RunConfig) -> None:
+    remedy = "set runtime.activation_checkpointing=false"
+    if config.train.compile:
+        raise UserError(
+            "runtime.activation_checkpointing: torch.compile chooses itself what it computes twice; "
+            f"{remedy}, or train.compile=false"
+        )
+    try:
+        recompute(backbone)
+    except ValueError as error:
+        raise UserError(
+            f"runtime.activation_checkpointing: backbone {config.backbone.name}: {error}; {remedy}"
+        ) from None
 
 
 def batch_norm_images(backbone: nn.Module, config: RunConfig, batch_size: int, world: World) -> int | None:

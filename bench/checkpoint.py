@@ -8,16 +8,15 @@ import json
 import logging
 import os
 import shutil
-import warnings
 import zipfile
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from bench.errors import BenchError, UserError, one_line
-from bench.memory import is_out_of_memory
+from bench.errors import BenchError, UserError
 from bench.results import atomic_file, write_json
+from bench.tensors import load_tensors
 
 _log = logging.getLogger("bench.checkpoint")
 
@@ -147,27 +146,6 @@ def load_checkpoint(path: Path, device: torch.device) -> dict[str, Any]:
     if not isinstance(state, dict):
         raise BenchError(f"{path}: not a readable checkpoint: it holds a {type(state).__name__}")
     return state
-
-
-def load_tensors(path: Path, device: torch.device) -> object:
-    """What torch.save wrote, as long as it is tensors and plain values; nothing in the file is run.
-
-    Raises:
-        ValueError: it is not, or damaged; the message is the reason, in one line.
-        OSError: the file is not there, or cannot be read.
-    """
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of sparse tensors and old formats, which nobody here writes
-            content: object = torch.load(path, map_location=device, weights_only=True)
-    except OSError:
-        raise
-    except Exception as error:  # a damaged pickle raises whatever its bytes happen to mean
-        if is_out_of_memory(error):
-            raise ValueError("it does not fit into memory") from None
-        first = next(iter(str(error).splitlines()), "") or type(error).__name__
-        raise ValueError(one_line(first)) from None
-    return content
 
 
 def _problem(path: Path) -> str | None:

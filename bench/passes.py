@@ -30,12 +30,16 @@ class Passes:
     arXiv:2101.06983v2). Dropout draws the same masks both times. Batch normalisation sees micro-batches; each
     enters the running statistics once.
 
+    A backbone whose blocks are recomputed goes forward during the backward pass too: its running statistics
+    are put back likewise.
+
     Args:
         backbone: the module, not wrapped for several processes.
         trained: the same, as it is called where gradients are wanted.
         embed: module, pixels -> raw embeddings.
         pixels: (b, 3, H, W), this process' share.
         micro_batch: images at a time; None: all.
+        recomputes: whether the backward pass goes forward through blocks of the backbone once more.
         seed: number of a micro-batch -> seed of what it draws.
         world: processes that train together.
     """
@@ -48,6 +52,7 @@ class Passes:
         pixels: Tensor,
         *,
         micro_batch: int | None,
+        recomputes: bool = False,
         seed: Callable[[int], int],
         world: World,
     ) -> None:
@@ -56,18 +61,22 @@ class Passes:
         self._embed = embed
         self._pixels = pixels
         self._pieces = pieces(slice(0, len(pixels)), micro_batch or len(pixels))
+        self._recomputes = recomputes
         self._seed = seed
         self._world = world
         self._embeddings: Tensor | None = None
-        self._buffers: list[Tensor] = []
+        self._buffers: list[Tensor] | None = None
 
     def forward(self) -> Tensor:
         """(b, D), raw."""
         if len(self._pieces) == 1:
-            return self._embed(self._trained, self._pixels)
+            embeddings = self._embed(self._trained, self._pixels)
+            if self._recomputes:
+                self._keep_buffers()
+            return embeddings
         with torch.no_grad():
             parts = [self._piece(self._backbone, number) for number in range(len(self._pieces))]
-            self._buffers = [buffer.clone() for buffer in self._backbone.buffers()]
+        self._keep_buffers()
         self._embeddings = torch.cat(parts)
         learns = any(parameter.requires_grad for parameter in self._backbone.parameters())
         return self._embeddings.requires_grad_(learns)
@@ -75,16 +84,22 @@ class Passes:
     def backward(self, total: Tensor) -> None:
         """Add the gradient of the loss to that of every parameter."""
         total.backward()  # type: ignore[no-untyped-call]
-        if self._embeddings is None or self._embeddings.grad is None:
-            return
+        if self._embeddings is not None and self._embeddings.grad is not None:
+            self._pieces_backward(self._embeddings.grad)
+        if self._buffers is not None:  # the second pass has moved the running statistics once more
+            with torch.no_grad():
+                for buffer, kept in zip(self._backbone.buffers(), self._buffers, strict=True):
+                    buffer.copy_(kept)
+
+    def _pieces_backward(self, gradient: Tensor) -> None:
         last = len(self._pieces) - 1
         for number, rows in enumerate(self._pieces):
             # gradients are reduced over the processes once, with the last
             with self._world.apart(self._trained) if number < last else nullcontext():
-                self._piece(self._trained, number).backward(self._embeddings.grad[rows])  # type: ignore[no-untyped-call]
-        with torch.no_grad():  # the second pass has moved the running statistics once more
-            for buffer, kept in zip(self._backbone.buffers(), self._buffers, strict=True):
-                buffer.copy_(kept)
+                self._piece(self._trained, number).backward(gradient[rows])  # type: ignore[no-untyped-call]
+
+    def _keep_buffers(self) -> None:
+        self._buffers = [buffer.clone() for buffer in self._backbone.buffers()]
 
     def _piece(self, module: nn.Module, number: int) -> Tensor:
         torch.manual_seed(self._seed(number))

@@ -259,6 +259,7 @@ def _step(learner: Learner, recipe: Recipe, outside: Outside) -> None:
             recipe.embeddings,
             pixels,
             micro_batch=config.train.micro_batch,
+            recomputes=config.runtime.activation_checkpointing,
             seed=functools.partial(torch_seed, config.seed, Draw.FORWARD, learner.step, world.rank),
             world=world,
         )

@@ -2,18 +2,23 @@
 
 torch.optim imports it to tell a compiler that may be tracing where to stop. Where nothing is compiled these
 marks do nothing, and the import takes a second: a third of the way from the command to the first step.
+
+The stand-in answers to these marks and to nothing else. Whatever asks for more, a torch that we do not know
+among them, gets the real module, and the functions that were left unmarked are marked when next called.
 """
 
 from __future__ import annotations
 
 import importlib
 import sys
+from collections.abc import Callable
 from types import ModuleType
 from typing import Any
 
 import torch
 
 _NAME = "torch._dynamo"
+_unmarked: list[Callable[..., Any]] = []
 
 
 def postpone_compiler() -> None:
@@ -36,9 +41,10 @@ class _Postponed(ModuleType):
 
     @staticmethod
     def disable(function: Any = None, recursive: bool = True, *, wrapping: bool = True, **more: Any) -> Any:
-        """torch.optim's functions stay as they are; it alone asks for no wrapping."""
+        """A function of torch's own stays as it is: torch alone asks for no wrapping."""
         if wrapping:
             return _real().disable(function, recursive, **more)
+        _unmarked.append(function)
         return function
 
     def __getattr__(self, name: str) -> Any:
@@ -52,4 +58,7 @@ class _Postponed(ModuleType):
 def _real() -> ModuleType:
     if isinstance(sys.modules.get(_NAME), _Postponed):
         del sys.modules[_NAME]
+        for function in _unmarked:  # torch keeps what `disable` has returned; let it ask again
+            vars(function).pop("__dynamo_disable", None)
+        _unmarked.clear()
     return importlib.import_module(_NAME)  # which also becomes an attribute of torch

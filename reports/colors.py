@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import zlib
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -12,6 +13,7 @@ from reports.groups import Group
 COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000")
 DASHES = ("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)), (0, (8, 2)), (0, (1, 1)))
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
+_MOST_ALIKE = 3  # groups of one loss that dashes alone keep apart
 
 _OF_LOSS = {
     name: COLORS[index]
@@ -45,13 +47,15 @@ def color_of(loss: str) -> str:
 
 
 def styles(groups: Sequence[Group]) -> dict[str, Style]:
-    """Label -> style: colour by loss, dash and marker by place; with one loss alone colour by place too."""
-    one_loss = len(groups) > 1 and len({group.loss for group in groups}) == 1
-    return {
-        group.label: Style(
-            COLORS[index % len(COLORS)] if one_loss else color_of(group.loss),
-            DASHES[index % len(DASHES)],
-            MARKERS[index % len(MARKERS)],
-        )
-        for index, group in enumerate(groups)
-    }
+    """Label -> style: colour by loss, dash and marker by place; colour by place too among variants of a loss.
+
+    Those are groups of one loss alone, or more than three of one.
+    """
+    alike = max(Counter(group.loss for group in groups).values(), default=0)
+    by_place = alike > _MOST_ALIKE or 1 < len(groups) == alike
+    styled = {}
+    for index, group in enumerate(groups):
+        color = COLORS[index % len(COLORS)] if by_place else color_of(group.loss)
+        other = index + index // len(COLORS)  # a colour that comes again comes with another dash and marker
+        styled[group.label] = Style(color, DASHES[other % len(DASHES)], MARKERS[other % len(MARKERS)])
+    return styled

@@ -18,6 +18,8 @@ NOT_RECORDED = "not recorded"
 _NAMES = {
     "data": "Data",
     "data_checksum": "Faces and pairs (checksum)",
+    "alignment": "Alignment of the training faces",
+    "test_alignment": "Alignment of the test faces",
     "backbone": "Backbone",
     "backbone.embedding_dim": "Embedding size",
     "batch": "Batches",
@@ -131,6 +133,8 @@ def _settings(record: RunRecord) -> dict[str, str]:
     return {
         **{path: _text(value) for path, value in _leaves(config)},
         "data_checksum": record.data_checksum[:12],
+        **({"alignment": str(record.alignment)} if record.alignment else {}),
+        **{f"test_alignment.{name}": str(cut) for name, cut in record.test_alignment.items()},
         "budget.images": f"{record.budget.images:,}",
         "budget.images_forward_only": f"{record.budget.images_forward_only:,}",
         "init.images": f"{record.init.images:,}" if record.init else "0",

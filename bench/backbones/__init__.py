@@ -5,6 +5,7 @@ from torch import nn
 from bench.backbones.inception_resnet_v1 import inception_resnet_v1
 from bench.backbones.ir_small import ir_small
 from bench.backbones.pretrained import architecture
+from bench.backbones.recompute import recompute
 from bench.backbones.small import small
 from bench.backbones.timm import timm_family
 from losses.registry import Registry
@@ -15,4 +16,4 @@ BACKBONES.register(ir_small)
 BACKBONES.register(inception_resnet_v1)
 BACKBONES.add_family("timm", timm_family())
 
-__all__ = ["BACKBONES", "architecture"]
+__all__ = ["BACKBONES", "architecture", "recompute"]

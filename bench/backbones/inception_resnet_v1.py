@@ -16,6 +16,11 @@ _FILES = {
     "casia-webface": "20180408-102900-casia-webface.pt",
 }
 _HEAD = ("last_linear", "last_bn")
+_BLOCKS = (
+    *("conv2d_1a", "conv2d_2a", "conv2d_2b", "conv2d_3b", "conv2d_4a", "conv2d_4b"),
+    *(f"repeat_{stage}.{index}" for stage, count in ((1, 5), (2, 10), (3, 5)) for index in range(count)),
+    *("mixed_6a", "mixed_7a", "block8"),
+)
 
 
 def inception_resnet_v1(
@@ -53,6 +58,7 @@ def inception_resnet_v1(
     network.last_bn = nn.BatchNorm1d(embedding_dim, eps=network.last_bn.eps)
     network.logits = nn.Identity()
     network.head_modules = _HEAD
+    network.recomputed_modules = _BLOCKS
     if pretrained:
         name = _FILES[pretrained]
         _load(network, published(f"{_RELEASE}/{name}", name, "backbone.pretrained=null"))

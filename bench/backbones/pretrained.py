@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import pickle
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -13,8 +12,9 @@ import torch
 from torch import Tensor
 
 from bench.download import download
-from bench.errors import UserError
+from bench.errors import UserError, one_line
 from bench.location import cache_folder
+from bench.tensors import load_tensors
 
 STARTING = ("pretrained", "weights", "weights_sha256")
 """Options of backbones that only say which weights a training starts from."""
@@ -43,18 +43,9 @@ def read_state(path: Path, sha256: str | None = None) -> dict[str, Tensor]:
             "leave weights_sha256 out to take it as it is"
         )
     try:
-        if path.suffix == ".safetensors":
-            from safetensors.torch import load_file
-
-            state: Any = load_file(path)
-        else:
-            state = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError, OSError) as error:
-        raise ValueError(f"weights: {path}: not a readable weight file: {_first_line(error)}") from None
-    except Exception as error:  # safetensors has an error of its own, which it derives from Exception
-        if type(error).__name__ != "SafetensorError":
-            raise
-        raise ValueError(f"weights: {path}: not a readable weight file: {_first_line(error)}") from None
+        state: Any = load_tensors(path, torch.device("cpu"))
+    except (ValueError, OSError) as error:
+        raise ValueError(f"weights: {path}: not a readable weight file: {one_line(error)}") from None
     if isinstance(state, dict) and {"learner", "config"} <= state.keys():
         raise ValueError(f"weights: {path} is a checkpoint of a run; start from it with init.from={path}")
     if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
@@ -83,7 +74,3 @@ def published(url: str, name: str, option: str) -> Path:
     if not path.exists() and os.environ.get("HF_HUB_OFFLINE", "0").upper() in ("1", "TRUE", "YES", "ON"):
         raise UserError(f"{url}: not fetched, since HF_HUB_OFFLINE is set; {remedy}")
     return download(url, path, remedy=remedy)
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0]

@@ -32,6 +32,7 @@ class Small(nn.Module):
             nn.Linear(16 * widths[-1], embedding_dim, bias=False),
             nn.BatchNorm1d(embedding_dim),
         )
+        self.recomputed_modules = ("stem", *(f"stages.{index}" for index in range(len(self.stages))))
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")

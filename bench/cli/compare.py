@@ -60,7 +60,7 @@ def compare(
         raise UserError(f"{first}: is a comparison of its own; give it alone")
     if comparisons:
         (comparison,) = comparisons.values()
-        planned = _planned(comparison, overrides, seeds)
+        planned = planned_comparison(comparison, overrides, seeds)
         baseline = baseline or planned[0].config.name
         title = comparison.description or Path(sources[0]).stem
     else:
@@ -74,8 +74,13 @@ def compare(
         raise SystemExit(max(outcome.exit_code for outcome in failures))
 
 
-def _planned(comparison: Comparison, overrides: list[str], seeds: int | None) -> list[Planned]:
+def planned_comparison(comparison: Comparison, overrides: list[str], seeds: int | None) -> list[Planned]:
     """Base first, then each variant under its own name.
+
+    Args:
+        comparison: what the file says.
+        overrides: `key=value`, for the base and all variants.
+        seeds: runs of each; None: as many as the file says.
 
     Raises:
         ConfigError: a variant is not valid, or changes nothing; with the line it was written on.

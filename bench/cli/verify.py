@@ -69,15 +69,23 @@ def verify(
     if as_json:
         write_json_to("-", photos_.as_json(model, document, threshold, far, decisions, align=not no_align))
         return
-    for line in _lines(document, threshold, far, decisions):
+    for line in answer_lines(document, threshold, far, decisions):
         click.echo(line)
     if not no_align:
         click.echo(photos_.how_cut_out(document))
 
 
-def _lines(
+def answer_lines(
     document: Thresholds, threshold: Threshold, far: float, decisions: Sequence[Decision]
 ) -> list[str]:
+    """What is said of the pairs, and what the decision rests on.
+
+    Args:
+        document: that holds the threshold.
+        threshold: the one in use.
+        far: the false accept rate that was asked for.
+        decisions: one a pair.
+    """
     from bench.verification import far_key
 
     lines = [

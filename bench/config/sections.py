@@ -234,6 +234,10 @@ class RuntimeConfig(Section):
     """Divide classifier and centers among the processes of a run, with the same outcome; null: from 10,000
     identities on."""
 
+    activation_checkpointing: bool = False
+    """Keep the input of each block of the backbone alone and compute the rest once more on the way back: less
+    memory, a second forward pass, the same outcome."""
+
     timeout_s: PositiveFloat = 600.0
     """Seconds after which a process of the run that does not answer counts as dead."""
 

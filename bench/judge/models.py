@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from bench.backbones import BACKBONES
-from bench.checkpoint import load_tensors
 from bench.config import RunConfig, load_config
 from bench.data import Images as FaceImages
 from bench.data import Preprocess
@@ -22,6 +21,7 @@ from bench.errors import BenchError, UserError, one_line
 from bench.judge.images import Images
 from bench.memory import evaluation_message, is_out_of_memory
 from bench.results import Alignment, Preprocessing
+from bench.tensors import load_tensors
 from bench.trained import load_trained
 from bench.weights import is_plain
 
@@ -187,16 +187,7 @@ def model_of_weights(
 
 def _read_weights(path: Path) -> dict[str, Tensor]:
     try:
-        if path.suffix == ".safetensors":
-            from safetensors import SafetensorError
-            from safetensors.torch import load_file
-
-            try:
-                content: Any = load_file(path)
-            except SafetensorError as error:
-                raise ValueError(str(error)) from None
-        else:
-            content = load_tensors(path, torch.device("cpu"))
+        content: Any = load_tensors(path, torch.device("cpu"))
     except FileNotFoundError:
         raise UserError(f"{path}: does not exist; it should hold weights") from None
     except (ValueError, OSError) as error:

@@ -6,6 +6,8 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from bench.results.alignment import Alignment
+
 State = Literal["RUNNING", "FINISHED", "FAILED", "KILLED"]
 
 
@@ -70,6 +72,7 @@ class Environment(_Document):
     tf32: bool | None = Field(default=None, description="of all float32 products; None: as torch does")
     cudnn_benchmark: bool | None = Field(default=None, description="None: no GPU, or an older record")
     deterministic: bool | None = None
+    activation_checkpointing: bool | None = Field(default=None, description="None: an older record")
     batch_norm_images: int | None = Field(
         default=None,
         description="images that batch normalisation sees together in training; None: no such layer",
@@ -146,6 +149,12 @@ class RunRecord(_Document):
         default=None, description="verdict of `bench data audit`; None where the data set was never audited"
     )
     data_notes: tuple[str, ...] = Field(default=(), description="images that were left out, say")
+    alignment: Alignment | None = Field(
+        default=None, description="how the training faces were cut out of their pictures; None: nothing tells"
+    )
+    test_alignment: dict[str, Alignment] = Field(
+        default={}, description="likewise, by protocol; left out where nothing tells"
+    )
     state: State
     error: str | None = None
     started_at: str

@@ -23,6 +23,7 @@ _PANELS = {
     "train/embedding_std": "spread of the embeddings",
     "train/loss_to_collapse": "loss / loss of collapsed embeddings",
 }
+_MOST_WITH_SEEDS = 5  # groups whose single seeds can be told apart in one panel
 
 
 def training(groups: Sequence[Group], styles: Mapping[str, Style]) -> Picture | None:
@@ -83,13 +84,14 @@ def monitors(groups: Sequence[Group], styles: Mapping[str, Style]) -> Picture | 
     places = len(panels) + len(with_distances)
     columns = 2
     rows = -(-places // columns)
+    is_crowded = len(groups) > _MOST_WITH_SEEDS
 
     def draw(figure: Figure) -> None:
         axes = list(figure.subplots(rows, columns, squeeze=False).flat)
         for place, (name, words) in zip(axes, panels, strict=False):
             tidy(place, title=words)
             for group in groups:
-                _seeds(place, group, name, styles[group.label], by_time=False)
+                _seeds(place, group, name, styles[group.label], by_time=False, each=not is_crowded)
             if name in ("train/effective_rank", "train/embedding_std"):
                 place.set_ylim(0, 1.15 * place.dataLim.y1)  # from 0: a change in the third digit is none
             if name in ("train/active_share", "train/loss_to_collapse"):
@@ -99,7 +101,11 @@ def monitors(groups: Sequence[Group], styles: Mapping[str, Style]) -> Picture | 
                 place.yaxis.set_major_formatter(percent_axis())
             if name == "train/loss_to_collapse":
                 place.axhline(1.0, color=GREY, linewidth=0.9, linestyle=":")
-            place.legend(fontsize=8)
+            if not is_crowded:
+                place.legend(fontsize=8)
+        if is_crowded and panels:  # under them all: in a panel it would lie on the curves
+            handles, labels = axes[0].get_legend_handles_labels()
+            figure.legend(handles, labels, loc="outside lower center", ncols=4, fontsize=8, handlelength=4)
         for place, group in zip(axes[len(panels) :], with_distances, strict=False):
             tidy(place, title=f"distances in the batch: {group.label}")
             _distances(place, group, styles[group.label])
@@ -111,20 +117,22 @@ def monitors(groups: Sequence[Group], styles: Mapping[str, Style]) -> Picture | 
     return picture(
         "monitors",
         draw,
-        size=(9.0, 0.4 + 2.7 * rows),
+        size=(9.0, (0.9 if is_crowded else 0.4) + 2.7 * rows),
         alt="active share, collapse monitors and distance percentiles over training",
         caption=(
             "Training stalls when few candidates are active (nothing left to learn from) or when the loss "
             "stays at 100 % of a collapsed network's and the effective rank falls. Distances: lines are "
             "medians, bands 5th to 95th percentile of the first seed."
+            + (" So many groups are shown by the means of their seeds." if is_crowded else "")
         ),
     )
 
 
-def _seeds(axes: Axes, group: Group, metric: str, style: Style, *, by_time: bool) -> None:
+def _seeds(axes: Axes, group: Group, metric: str, style: Style, *, by_time: bool, each: bool = True) -> None:
+    """The mean of the seeds, and each of them."""
     curves = [_points(run, metric, by_time=by_time) for run in group.runs]
     curves = [curve for curve in curves if len(curve[0])]
-    for x, y in curves:
+    for x, y in curves if each else ():
         axes.plot(x, y, color=style.color, linewidth=0.7, alpha=0.5)
     if not curves:
         return

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
+from PIL import Image
 
 import bench.cli
 
@@ -41,8 +42,25 @@ def session_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def workspace(tmp_path: Path, session_cache: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty folder with tiny.yaml in it, which is also the working folder."""
+def drawn() -> None:
+    """For a test that is about the curves of a run: `workspace` leaves them as they are."""
+
+
+def _one_pixel(path: Path, *_: object, **__: object) -> None:
+    Image.new("RGB", (1, 1)).save(path)
+
+
+@pytest.fixture
+def workspace(
+    tmp_path: Path, session_cache: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
+) -> Path:
+    """An empty folder with tiny.yaml in it, which is also the working folder.
+
+    The two curves of a run take half of a tiny one's time: here they are a pixel each (see `drawn`).
+    """
+    if "drawn" not in request.fixturenames:
+        for figure in ("save_roc", "save_distance_histogram"):
+            monkeypatch.setattr(f"reports.figures.{figure}", _one_pixel)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("BENCH_CACHE", str(session_cache))
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)

@@ -73,6 +73,36 @@ def test_check_says_valid_and_explains_every_value(bench_command: Bench) -> None
     assert origins["batch.size"] == "tiny.yaml:6"
 
 
+def test_check_knows_comparisons(bench_command: Bench) -> None:
+    Path("two.yaml").write_text("base: tiny\nvariants:\n  wide: [backbone.width=8]\n")
+    ended = bench_command("check", "two.yaml", "tiny.yaml", "seed=1")
+    assert (ended.code, ended.err) == (0, "")
+    first, second = ended.out.splitlines()
+    assert first == "two.yaml: valid comparison, 1 variant of tiny.yaml, 3 seeds"
+    assert second.startswith("tiny.yaml: valid, hash ")
+    ended = bench_command("check", "two.yaml", "--explain")
+    lines = [" ".join(line.split()) for line in ended.out.splitlines()]
+    assert "batch.size 18 tiny.yaml:6" in lines[: lines.index("wide:")]
+    assert lines[lines.index("wide:") + 1 :] == ["name wide command line", "backbone.width 8 command line"]
+
+
+def test_check_names_the_line_of_a_variant_that_is_wrong(bench_command: Bench) -> None:
+    Path("two.yaml").write_text("base: tiny\nvariants:\n  wide: [backbone.widht=8]\n  same: [seed=0]\n")
+    ended = bench_command("check", "two.yaml")
+    assert (ended.code, ended.out) == (2, "")
+    assert ended.err == (
+        "two.yaml:3: variants.wide: backbone.widht: unknown key; did you mean 'width'?\n"
+        "two.yaml:4: variants.same: asks for the same settings as the base; change something\n"
+    )
+
+
+def test_every_shipped_comparison_is_valid(bench_command: Bench) -> None:
+    ended = bench_command("check", "compare/why_triplet")
+    assert ended.out == "compare/why_triplet: valid comparison, 8 variants of triplet_facenet, 3 seeds\n", (
+        ended.err
+    )
+
+
 def test_list_takes_a_pattern(bench_command: Bench) -> None:
     ended = bench_command("list", "losses", "*face")
     assert [line.split()[0] for line in ended.out.splitlines()] == [

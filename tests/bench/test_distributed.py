@@ -15,11 +15,12 @@ import numpy as np
 import pytest
 import torch
 
-from bench import RunRecord, load_config
+from bench import RunRecord, load_config, run
 from bench.engine import run_path
 from bench.results import RunFolder, read_metrics
 
 from ..conftest import Injected
+from .conftest import TINY, Bench
 
 pytestmark = pytest.mark.timeout(900)  # many processes that each import torch, on a machine that may be busy
 
@@ -45,7 +46,7 @@ extends: tiny.yaml
 backbone: {name: grouped}
 batch: {name: pk, people: 8, images: 3}
 optimizer: {name: sgd, learning_rate: 0.1, momentum: 0.9}
-train: {epochs: 3, log_every: 1, precision: float64, ema_decay: 0.9}
+train: {epochs: 2, log_every: 1, precision: float64, ema_decay: 0.9}
 tracking: {enabled: false}
 """
 MININGS = (
@@ -65,23 +66,78 @@ LOSSES = {
     "memory": "{name: cross_batch_memory, size: 60}",
     "joint": "{name: sum, terms: [{loss: {name: softmax}}, {loss: {name: triplet}, weight: 0.5}]}",
 }
+HEADS = ("center", "paper", "sphereface", "cosface", "arcface", "adaface")
+SAMPLE_RATES = (0.6, 0.1, 0.8, 0.1, 0.6, 0.9, 0.1)
+# 13 identities divide among neither two processes nor four; one run has all heads
+DIVIDED = f"""\
+loss: {{name: sum, terms: [{", ".join(f"{{loss: {LOSSES[head]}, weight: 0.2}}" for head in HEADS)}]}}
+train: {{epochs: 1, clip_norm: 1.0}}
+data: {{identities: 13, images_per_identity: 4}}
+"""
+# At 0.1 only the three people of the batch take part: of four processes at least one then holds none of them.
+SAMPLED = f"""\
+loss: {{name: sum, terms: [{
+    ", ".join(
+        f"{{loss: {{{LOSSES[head].strip('{}')}, sample_rate: {rate}}}, weight: 0.2}}"
+        for head, rate in zip(("softmax", *HEADS), SAMPLE_RATES, strict=True)
+    )
+}]}}
+batch: {{name: pk, people: 3, images: 4}}
+optimizer: {{name: adamw, learning_rate: 0.01}}
+train: {{epochs: 1, clip_norm: 1.0}}
+data: {{identities: 13, images_per_identity: 4}}
+"""
+IN_SHARDS = "runtime: {shard_classes: true}\n"
+FILES = {
+    **{name: f"loss: {loss}\n" for name, loss in LOSSES.items()},
+    # of 12 images of each of two processes, so that the last one holds two
+    "joint-micro": f"loss: {LOSSES['joint']}\ntrain: {{micro_batch: 5}}\n",
+    "divided": DIVIDED + IN_SHARDS,
+    "sampled": SAMPLED + "runtime: {shard_classes: false}\n",
+    "sampled-divided": SAMPLED + IN_SHARDS,
+}
+BY_FOUR = ("joint", "divided", "sampled-divided")
+
+
+def write_files(folder: Path) -> None:
+    (folder / "grouped.py").write_text(PLUGIN)
+    (folder / "tiny.yaml").write_text(TINY)
+    (folder / "together.yaml").write_text(CONFIG)
+    for name, text in FILES.items():
+        (folder / f"{name}.yaml").write_text(f"extends: together.yaml\n{text}")
 
 
 @pytest.fixture
 def together(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    (workspace / "grouped.py").write_text(PLUGIN)
-    (workspace / "together.yaml").write_text(CONFIG)
-    for name, loss in LOSSES.items():
-        (workspace / f"{name}.yaml").write_text(f"extends: together.yaml\nloss: {loss}\n")
+    write_files(workspace)
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     return workspace
+
+
+@pytest.fixture(scope="module")
+def runs_of_all(tmp_path_factory: pytest.TempPathFactory, session_cache: Path) -> Path:
+    """Every file, run by one process, by two and (some) by four.
+
+    One start of torchrun for many files: a start costs more than a run.
+    """
+    folder = tmp_path_factory.mktemp("together")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        patch.setenv("BENCH_CACHE", str(session_cache))
+        patch.setenv("OMP_NUM_THREADS", "1")
+        write_files(folder)
+        for name in FILES:
+            run(f"{name}.yaml", ["runtime.runs=by-1"])
+        launch(2, *(f"{name}.yaml" for name in FILES), "runtime.runs=by-2")
+        launch(4, *(f"{name}.yaml" for name in BY_FOUR), "runtime.runs=by-4")
+    return folder
 
 
 def launch(processes: int, *arguments: str, code: int = 0) -> subprocess.CompletedProcess[str]:
     """`bench run` on so many processes; one is started without torchrun."""
     launcher = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"]
     command = [sys.executable, *(launcher if processes > 1 else []), "-m", "bench", "run", *arguments]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=240)
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=600)
     assert (done.returncode == 0) == (code == 0), done.stdout + done.stderr
     return done
 
@@ -132,21 +188,14 @@ def assert_same(
     return record
 
 
-@pytest.mark.parametrize("processes", [2, 4])
-def test_processes_equal_one_in_curves_weights_and_figures(together: Path, processes: int) -> None:
-    launch(1, "joint.yaml", "runtime.runs=alone")
-    launch(processes, "joint.yaml", "runtime.runs=many")
-    assert assert_same("joint", "alone", "many").environment.processes == processes
-
-
-@pytest.mark.slow
-def test_two_processes_equal_one_for_every_loss_and_miner(together: Path) -> None:
-    # one start for all of them: it costs more than the runs
-    files = [f"{name}.yaml" for name in LOSSES]
-    launch(1, *files, "runtime.runs=alone", "runtime.threads=1")
-    launch(2, *files, "runtime.runs=many", "runtime.threads=1")
-    for name in LOSSES:
-        assert_same(name, "alone", "many")
+@pytest.mark.parametrize(
+    ("processes", "name"), [*((2, name) for name in FILES), *((4, name) for name in BY_FOUR)]
+)
+def test_processes_equal_one_in_curves_weights_and_figures(
+    runs_of_all: Path, monkeypatch: pytest.MonkeyPatch, processes: int, name: str
+) -> None:
+    monkeypatch.chdir(runs_of_all)
+    assert assert_same(name, "by-1", f"by-{processes}").environment.processes == processes
 
 
 def test_a_batch_that_does_not_divide_is_refused_once_and_nothing_is_written(together: Path) -> None:
@@ -157,7 +206,7 @@ def test_a_batch_that_does_not_divide_is_refused_once_and_nothing_is_written(tog
 
 
 def test_what_only_the_first_process_can_refuse_ends_all(together: Path) -> None:
-    launch(1, "joint.yaml", "train.max_steps=2")
+    run("joint.yaml", ["train.max_steps=2"])
     folder = run_path(load_config("joint.yaml", ["train.max_steps=2"]))
     (folder / "record.json").unlink()
     done = launch(2, "joint.yaml", "train.max_steps=2", code=2)
@@ -166,58 +215,17 @@ def test_what_only_the_first_process_can_refuse_ends_all(together: Path) -> None
 
 
 def test_a_finished_run_is_shown_by_the_first_process_alone(together: Path) -> None:
-    launch(1, "joint.yaml", "train.max_steps=2")
+    run("joint.yaml", ["train.max_steps=2"])
     done = launch(2, "joint.yaml", "train.max_steps=2")
     assert done.stdout.count("rendered: 10 folds") == 1
 
 
-def test_gpus_that_are_not_there_are_refused(together: Path) -> None:
+def test_gpus_that_are_not_there_are_refused(together: Path, bench_command: Bench) -> None:
     if torch.cuda.device_count() >= 64:
         pytest.skip("needs a machine with fewer than 64 GPUs")
-    done = launch(1, "joint.yaml", "--gpus", "64", code=2)
-    assert done.stderr == f"--gpus 64: this machine has {torch.cuda.device_count()} that torch can use\n"
-
-
-HEADS = ("center", "paper", "sphereface", "cosface", "arcface", "adaface")
-DIVIDED = [
-    f"loss={{name: sum, terms: [{', '.join(f'{{loss: {LOSSES[head]}, weight: 0.2}}' for head in HEADS)}]}}",
-    "train.epochs=1", "train.clip_norm=1.0", "data.identities=13", "data.images_per_identity=4",
-]  # fmt: skip
-
-
-@pytest.mark.parametrize("processes", [2, 4])
-def test_divided_classes_equal_whole_ones_in_curves_weights_and_figures(
-    together: Path, processes: int
-) -> None:
-    # 13 identities divide among neither; one run has all heads
-    launch(1, "joint.yaml", *DIVIDED, "runtime.runs=alone")
-    launch(processes, "joint.yaml", *DIVIDED, "runtime.runs=many", "runtime.shard_classes=true")
-    assert_same("joint", "alone", "many", DIVIDED)
-
-
-# At 0.1 only the three people of the batch take part: of four processes at least one then holds none of them.
-SAMPLED = [
-    "loss={name: sum, terms: ["
-    + ", ".join(
-        f"{{loss: {{{LOSSES[head].strip('{}')}, sample_rate: {rate}}}, weight: 0.2}}"
-        for head, rate in zip(("softmax", *HEADS), (0.6, 0.1, 0.8, 0.1, 0.6, 0.9, 0.1), strict=True)
-    )
-    + "]}",
-    "batch={name: pk, people: 3, images: 4}", "optimizer={name: adamw, learning_rate: 0.01}",
-    *DIVIDED[1:],
-]  # fmt: skip
-
-
-@pytest.mark.slow
-def test_sampled_classes_are_the_same_for_any_number_of_processes(together: Path) -> None:
-    launch(1, "joint.yaml", *SAMPLED, "runtime.runs=alone")
-    for processes, sharded in ((2, True), (4, True), (2, False)):
-        runs = f"runs-{processes}-{sharded}"
-        launch(
-            processes, "joint.yaml", *SAMPLED,
-            f"runtime.runs={runs}", f"runtime.shard_classes={str(sharded).lower()}",
-        )  # fmt: skip
-        assert_same("joint", "alone", runs, SAMPLED)
+    ended = bench_command("run", "joint.yaml", "--gpus", "64")
+    assert ended.code == 2
+    assert ended.err == f"--gpus 64: this machine has {torch.cuda.device_count()} that torch can use\n"
 
 
 # classes divided, so that a checkpoint of one process is cut for two, and put together again; and sampled

@@ -1,4 +1,7 @@
-"""Micro-batches: the loss sees the whole batch, and the gradient is that of the whole batch."""
+"""Micro-batches: the loss sees the whole batch, and the gradient is that of the whole batch.
+
+On two processes: test_distributed.py, which starts them once.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +15,7 @@ from bench import run
 from bench.errors import UserError
 from bench.passes import pieces
 
-from .test_distributed import CONFIG, LOSSES, PLUGIN, assert_same, launch
+from .test_distributed import CONFIG, LOSSES, PLUGIN, assert_same
 from .test_run import UNTRACKED, curve, weights
 
 MICRO = "train.micro_batch=5"  # of 24 images, so that the last one holds four
@@ -41,12 +44,6 @@ def test_micro_batches_equal_the_whole_batch_in_curves_weights_and_figures(group
     run(f"{name}.yaml", [*short, "runtime.runs=whole"])
     run(f"{name}.yaml", [*short, "runtime.runs=parts", MICRO])
     assert_same(name, "whole", "parts", short, [*short, MICRO])
-
-
-def test_micro_batches_on_two_processes_equal_the_whole_batch_on_one(grouped: Path) -> None:
-    run("joint.yaml", ["train.epochs=1", "runtime.runs=whole"])
-    launch(2, "joint.yaml", "train.epochs=1", MICRO, "runtime.runs=parts")
-    assert_same("joint", "whole", "parts", ["train.epochs=1"], ["train.epochs=1", MICRO])
 
 
 @pytest.mark.usefixtures("workspace")

@@ -4,6 +4,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from bench import RunRecord, load_config, run
 from bench.checkpoint import Checkpoints
@@ -42,6 +43,7 @@ def folder_of(record: RunRecord) -> RunFolder:
 
 @pytest.mark.usefixtures("workspace")
 class TestRun:
+    @pytest.mark.usefixtures("drawn")
     def test_a_run_leaves_record_pairs_figures_metrics_and_a_checkpoint(self) -> None:
         record = run("tiny.yaml", UNTRACKED)
         folder = folder_of(record)
@@ -57,6 +59,9 @@ class TestRun:
             "rendered_hardest.png",
             "rendered_roc.png",
         ]
+        for path in folder.figures.iterdir():
+            with Image.open(path) as figure:
+                assert min(figure.size) > 300, path
         assert len(list(folder.checkpoints.glob("step-*.pt"))) == 2
         assert load_config(folder.config).hash == record.config_hash
 

@@ -30,7 +30,7 @@ import pytest
 import torch
 
 import bench
-from bench.cli.verify import _lines as answer_lines
+from bench.cli.verify import answer_lines
 from bench.config import load_config
 from bench.config.variants import read_comparison
 from bench.data.align.landmarks import Landmarks

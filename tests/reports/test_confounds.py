@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from bench.results import RunFolder, WarmStart
+from bench.results import Alignment, RunFolder, WarmStart
 from reports.confounds import find_confounds, listed, loss_settings
 from reports.groups import make_groups
 from reports.records import read_runs
@@ -68,6 +68,22 @@ def test_images_of_the_run_that_the_weights_come_from_are_named(make: Make) -> N
     folder.write_record(record.model_copy(update={"init": start}))
     assert sentences(runs) == [
         "Images that the weights at the start had been trained on: 0 for softmax; 38,400 for triplet."
+    ]
+
+
+def test_how_faces_were_cut_out_is_named_where_groups_differ(make: Make) -> None:
+    box = Alignment(method="box", size_px=64, margin_px=32)
+    points = Alignment(method="five_point", size_px=64, margin_px=0)
+    for name, cut in (("softmax", box), ("center", box), ("triplet", points), ("old", None)):
+        runs = make(name)
+        (folder,) = (RunFolder(path) for path in runs.glob(f"{name}-*"))
+        record = folder.record()
+        assert record is not None
+        changes = {"alignment": cut, "test_alignment": {"lfw": box}}
+        folder.write_record(record.model_copy(update=changes))
+    assert sentences(runs) == [
+        "Alignment of the training faces: the detector's box with a margin of 32 px, 64 px for center and "
+        "softmax; not recorded for old; five points on ArcFace's template, 64 px for triplet."
     ]
 
 

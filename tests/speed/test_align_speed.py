@@ -25,7 +25,10 @@ from bench.data.align.landmarks import Landmarks
 pytestmark = pytest.mark.data
 
 
-def data(*names: str) -> list[Path]:
+def data(benchmark: Any, *names: str) -> list[Path]:
+    """That several workers find what one finds: tests/bench/data/align/test_align.py, on fewer pictures."""
+    if not benchmark.enabled:
+        pytest.skip("takes minutes, to be timed: needs --benchmark-enable")
     folder = os.environ.get("FACELOSS_DATA")
     paths = [Path(folder or "") / name for name in names]
     if not folder or not all(path.is_file() for path in paths):
@@ -60,7 +63,7 @@ def detections(folder: Path, names: list[str]) -> list[tuple[float, ...]]:
 
 @pytest.mark.parametrize("workers", [1, 2])
 def test_aligning(benchmark: Any, workers: int, tmp_path: Path) -> None:
-    path, landmarks = data("raw_sample.tar", "raw_sample_landmarks.csv")
+    path, landmarks = data(benchmark, "raw_sample.tar", "raw_sample_landmarks.csv")
     torch.set_num_threads(1)
     benchmark.group = "align, 500 originals"
     folders = iter(range(100))
@@ -78,7 +81,7 @@ def test_aligning(benchmark: Any, workers: int, tmp_path: Path) -> None:
 
 
 def test_the_usual_loop(benchmark: Any) -> None:
-    (path,) = data("raw_sample.tar")
+    (path,) = data(benchmark, "raw_sample.tar")
     torch.set_num_threads(1)
     benchmark.group = "align, 500 originals"
     assert len(benchmark.pedantic(usual_loop, args=(path,), rounds=2)) > 490
@@ -86,7 +89,7 @@ def test_the_usual_loop(benchmark: Any) -> None:
 
 @pytest.mark.parametrize("workers", [1, 2])
 def test_given_landmarks(benchmark: Any, workers: int, tmp_path: Path) -> None:
-    path, landmarks = data("lfw_128.tar", "lfw_landmarks.csv")
+    path, landmarks = data(benchmark, "lfw_128.tar", "lfw_landmarks.csv")
     benchmark.group = "five points given, 7,701 crops of 128 px"
     folders = iter(range(100))
 

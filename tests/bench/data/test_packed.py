@@ -277,6 +277,9 @@ def test_the_commands_say_what_they_made(source: Path, bench_command: Bench) -> 
 @pytest.mark.usefixtures("workspace")
 def test_a_run_trains_from_a_pack_and_records_what_was_skipped(source: Path, bench_command: Bench) -> None:
     bench_command("data", "pack", str(source), "pack", "--format", "pixels", "--size", "32")
+    alignment = {"method": "box", "size_px": 32, "margin_px": 8}
+    manifest = json.loads(Path("pack", MANIFEST).read_text())
+    Path("pack", MANIFEST).write_text(json.dumps(manifest | {"alignment": alignment}))
     lines = ["2\t1"]
     for one, other in ((0, 1), (2, 3)):
         lines += [f"Person_{one:02d}\t1\t2", f"Person_{one:02d}\t1\tPerson_{other:02d}\t3"]
@@ -297,6 +300,7 @@ def test_a_run_trains_from_a_pack_and_records_what_was_skipped(source: Path, ben
     values = json.loads(record.read_text())
     assert values["protocols"]["lfw"]["num_skipped"] == 1
     assert values["data_name"] == "packed"
+    assert (values["alignment"], values["test_alignment"]) == (alignment, {"lfw": alignment})
 
     # nothing but the pack says how large its images are, and a model is of use without it
     run = str(record.parent)
