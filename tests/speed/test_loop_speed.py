@@ -12,13 +12,13 @@ from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
 import torch
 
 from .conftest import Race, Seconds
+from .watched import Watched
 
 FIRST, LAST = 10, 40  # steps between which time is taken: the first ones warm up
 CONFIG = """\
@@ -40,23 +40,6 @@ BATCHES = {
     "softmax": "{name: random, size: 96}",
     "triplet": "{name: pk, people: 12, images: 8}",
 }
-
-
-class Watched:
-    """Notes the time at every logged step."""
-
-    def __init__(self) -> None:
-        self.wall_s: dict[int, float] = {}
-        self.cpu_s: dict[int, float] = {}
-
-    def stage(self, text: str) -> None:
-        pass
-
-    def step(self, step: int, total_steps: int, images_per_s: float, loss: float) -> None:
-        self.wall_s[step], self.cpu_s[step] = time.perf_counter(), time.process_time()
-
-    def validation(self, step: int, metrics: Mapping[str, float]) -> None:
-        pass
 
 
 @pytest.mark.parametrize("loss", list(BATCHES))
