@@ -30,16 +30,20 @@ def autocast(device: torch.device, precision: Precision) -> AbstractContextManag
     return torch.autocast(device.type, _HALF.get(precision, torch.bfloat16), enabled=precision in _HALF)
 
 
-def forward(backbone: nn.Module, pixels: Tensor, *, preprocess: Preprocess, precision: Precision) -> Tensor:
-    """Raw embeddings (B, D) of pixels (B, 3, H, W) in [0, 255] that lie on the backbone's device.
+def backbone_input(pixels: Tensor, preprocess: Preprocess) -> Tensor:
+    """Pixels (B, 3, H, W) in [0, 255] as a backbone is fed, float32 and laid out as convolutions want it."""
+    return preprocess(pixels).contiguous(memory_format=torch.channels_last)
+
+
+def forward(backbone: nn.Module, images: Tensor, precision: Precision) -> Tensor:
+    """Raw embeddings (B, D) of `backbone_input` that lies on the backbone's device.
 
     float32, or float64 in that precision, whose backbone holds float64 weights.
     """
-    images = preprocess(pixels).contiguous(memory_format=torch.channels_last)
     if precision == "float64":
         wide: Tensor = backbone(images.double())
         return wide
-    with autocast(pixels.device, precision):
+    with autocast(images.device, precision):
         embeddings: Tensor = backbone(images)
     return embeddings.float()
 
@@ -82,9 +86,9 @@ def embed(
             # a copy: the memory map is read-only and torch wants memory it may write to
             chosen = np.array(images[start : min(start + batch_size, rows.stop)])
             pixels = torch.from_numpy(chosen).to(device)
-            embeddings = forward(backbone, pixels, preprocess=preprocess, precision=precision)
+            embeddings = forward(backbone, backbone_input(pixels, preprocess), precision)
             if flip != "none":
-                mirrored = forward(backbone, pixels.flip(-1), preprocess=preprocess, precision=precision)
+                mirrored = forward(backbone, backbone_input(pixels.flip(-1), preprocess), precision)
                 embeddings = _combine(embeddings, mirrored, flip)
             share.append(embeddings)
         return torch.cat(share)

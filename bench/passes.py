@@ -36,8 +36,8 @@ class Passes:
     Args:
         backbone: the module, not wrapped for several processes.
         trained: the same, as it is called where gradients are wanted.
-        embed: module, pixels -> raw embeddings.
-        pixels: (b, 3, H, W), this process' share.
+        embed: module, images -> raw embeddings.
+        images: (b, 3, H, W), this process' share, as the backbone is fed.
         micro_batch: images at a time; None: all.
         recomputes: whether the backward pass goes forward through blocks of the backbone once more.
         seed: number of a micro-batch -> seed of what it draws.
@@ -49,7 +49,7 @@ class Passes:
         backbone: nn.Module,
         trained: nn.Module,
         embed: Callable[[nn.Module, Tensor], Tensor],
-        pixels: Tensor,
+        images: Tensor,
         *,
         micro_batch: int | None,
         recomputes: bool = False,
@@ -59,8 +59,8 @@ class Passes:
         self._backbone = backbone
         self._trained = trained
         self._embed = embed
-        self._pixels = pixels
-        self._pieces = pieces(slice(0, len(pixels)), micro_batch or len(pixels))
+        self._images = images
+        self._pieces = pieces(slice(0, len(images)), micro_batch or len(images))
         self._recomputes = recomputes
         self._seed = seed
         self._world = world
@@ -70,7 +70,7 @@ class Passes:
     def forward(self) -> Tensor:
         """(b, D), raw."""
         if len(self._pieces) == 1:
-            embeddings = self._embed(self._trained, self._pixels)
+            embeddings = self._embed(self._trained, self._images)
             if self._recomputes:
                 self._keep_buffers()
             return embeddings
@@ -103,4 +103,4 @@ class Passes:
 
     def _piece(self, module: nn.Module, number: int) -> Tensor:
         torch.manual_seed(self._seed(number))
-        return self._embed(module, self._pixels[self._pieces[number]])
+        return self._embed(module, self._images[self._pieces[number]])

@@ -13,11 +13,12 @@ import torch
 from torch import Tensor, nn
 
 from bench import rows
+from bench.ahead import Ahead, Ready
 from bench.config import RunConfig
-from bench.data import Augment, FaceSet, Preprocess
+from bench.data import Augment, Batch, FaceSet, Preprocess
 from bench.data.batches import Draw, Indices, torch_seed
 from bench.distributed import World
-from bench.embed import forward
+from bench.embed import backbone_input, forward
 from bench.errors import Killed, TrainingError, UserError
 from bench.interrupts import Interrupts
 from bench.learner import Learner
@@ -31,6 +32,7 @@ from losses import LossOutput, collapse_warning
 
 _ENDLESS = 1e12  # steps
 _SHOWN = 5  # images that a message names
+_ANY_THREAD = ("cpu", "cuda")  # devices that take work from two threads; of MPS nobody promises it
 
 
 @dataclass(frozen=True)
@@ -105,18 +107,17 @@ class Recipe:
         """(B, 3, H, W) uint8, on the device."""
         return torch.from_numpy(self.faces.images[indices]).to(self.device)
 
-    def labels(self, indices: Indices) -> Tensor:
-        """(B,) int64, on the device."""
-        return torch.from_numpy(self.faces.labels[indices]).to(self.device)
+    def ready(self, batch: Batch) -> Ready:
+        """What this process trains on in the step of that batch."""
+        share = self.world.share(len(batch.indices))
+        pixels = self.augment(self.pixels(batch.indices[share]), batch.number, len(batch.indices), share)
+        labels = torch.from_numpy(self.faces.labels[batch.indices]).to(self.device)
+        # labels of all processes, as the embeddings will be
+        return Ready(batch, backbone_input(pixels, self.preprocess), labels)
 
-    def embeddings(self, backbone: nn.Module, pixels: Tensor) -> Tensor:
-        """(B, D), raw, by the current weights."""
-        return forward(
-            backbone,
-            pixels,
-            preprocess=self.preprocess,
-            precision=self.config.train.precision,
-        )
+    def embeddings(self, backbone: nn.Module, images: Tensor) -> Tensor:
+        """(B, D), raw, by the current weights, of what the backbone is fed."""
+        return forward(backbone, images, self.config.train.precision)
 
     @torch.no_grad()
     def selection_embeddings(
@@ -138,7 +139,7 @@ class Recipe:
             pixels = self.pixels(indices[share])
             if training:
                 pixels = self.augment(pixels, number, len(indices), share, draw=Draw.SELECTION)
-            embeddings.append(self.embeddings(learner.backbone, pixels))
+            embeddings.append(self.embeddings(learner.backbone, backbone_input(pixels, self.preprocess)))
         for module, was_training in modes:
             module.training = was_training
         return torch.cat(embeddings)
@@ -200,7 +201,8 @@ def train(learner: Learner, recipe: Recipe, outside: Outside) -> None:
         # all processes hold a part of what is saved, and their clocks differ
         return recipe.world.any(is_due) if learner.shards.is_divided else is_due
 
-    with outside.interrupts.held():
+    beside = recipe.device.type in _ANY_THREAD
+    with outside.interrupts.held(), Ahead(learner.source, recipe.ready, beside=beside) as ahead:
         try:
             learner.window.skip_time()
             while True:
@@ -213,7 +215,7 @@ def train(learner: Learner, recipe: Recipe, outside: Outside) -> None:
                     return
                 _stop_if_told(recipe.world, outside.interrupts)
                 try:
-                    _step(learner, recipe, outside)
+                    _step(learner, recipe, outside, ahead)
                 except (RuntimeError, MemoryError) as error:
                     if not is_out_of_memory(error):
                         raise
@@ -230,7 +232,7 @@ def _stop_if_told(world: World, interrupts: Interrupts) -> None:
         raise Killed(interrupts.received or "a signal to another process")
 
 
-def _step(learner: Learner, recipe: Recipe, outside: Outside) -> None:
+def _step(learner: Learner, recipe: Recipe, outside: Outside, ahead: Ahead) -> None:
     clock, config, length, world = outside.clock, recipe.config, recipe.length, recipe.world
     learner.freeze.apply(learner.step)
     loss, optimizer, scale = learner.loss, learner.optimizer, learner.loss_scale
@@ -247,17 +249,14 @@ def _step(learner: Learner, recipe: Recipe, outside: Outside) -> None:
     with clock.part("data"):
         # dropout differs between processes, as it does between the rows of one batch
         torch.manual_seed(torch_seed(config.seed, Draw.FORWARD, learner.step, world.rank))
-        batch = learner.source.next(embed)
-        share = world.share(len(batch.indices))
-        pixels = recipe.pixels(batch.indices[share])
-        pixels = recipe.augment(pixels, batch.number, len(batch.indices), share)
-        labels = recipe.labels(batch.indices)  # of all processes, as the embeddings will be
+        ready = ahead.take(embed, more=learner.step + 1 < length.total_steps)
+        batch = ready.batch
     with clock.part("forward"):
         passes = Passes(
             learner.called,
             learner.trained,
             recipe.embeddings,
-            pixels,
+            ready.images,
             micro_batch=config.train.micro_batch,
             recomputes=config.runtime.activation_checkpointing,
             seed=functools.partial(torch_seed, config.seed, Draw.FORWARD, learner.step, world.rank),
@@ -269,7 +268,7 @@ def _step(learner: Learner, recipe: Recipe, outside: Outside) -> None:
         torch.manual_seed(torch_seed(config.seed, Draw.LOSS, learner.step))
         loss.set_progress(learner.step / length.epoch_steps)
         try:
-            output = loss(embeddings, labels)
+            output = loss(embeddings, ready.labels)
         except ValueError as error:  # a batch that it cannot use
             raise TrainingError(f"step {learner.step + 1}: loss: {config.loss.name}: {error}") from error
         rate = recipe.schedule(learner.step)

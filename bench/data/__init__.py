@@ -1,7 +1,7 @@
 """Data sets, batches and augmentation."""
 
 from bench.data.augment import Augment
-from bench.data.batches import BATCHES, Batch, BatchSource, Embed
+from bench.data.batches import BATCHES, Batch, BatchSource, Counted, Embed
 from bench.data.faces import Data, FaceSet, Images, PairProtocol
 from bench.data.folder import folder
 from bench.data.packed import packed
@@ -22,6 +22,7 @@ __all__ = [
     "Augment",
     "Batch",
     "BatchSource",
+    "Counted",
     "Data",
     "Embed",
     "FaceSet",

@@ -106,21 +106,36 @@ def images_of_people(labels: Indices) -> list[Indices]:
     return np.split(order, starts[1:])
 
 
-class _Counted:
-    """The state that all sources here have: how many batches were drawn."""
+class Counted:
+    """A source whose batches follow from their numbers alone: any can be drawn before it is due.
+
+    All sources here are; their whole state is how many batches were taken.
+    """
 
     def __init__(self) -> None:
-        self._number = 0
+        self.number = 0
+
+    def batch(self, number: int) -> Batch:
+        """Batch `number`, counted from 0; changes nothing that a batch depends on."""
+        raise NotImplementedError
+
+    def next(self, embed: Embed) -> Batch:
+        """The next batch; `embed` is not called."""
+        batch = self.batch(self.number)
+        self.number += 1
+        return batch
 
     def state_dict(self) -> dict[str, Any]:
-        return {"number": self._number}
+        """How many batches were taken."""
+        return {"number": self.number}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        self._number = int(state["number"])
+        """Continue after so many."""
+        self.number = int(state["number"])
 
 
 @BATCHES.register
-class Random(_Counted):
+class Random(Counted):
     """Images in random order: each once a pass, an incomplete last batch is left out of the pass.
 
     Args:
@@ -142,19 +157,17 @@ class Random(_Counted):
         self._pass = -1
         self._order = np.empty(0, np.int64)
 
-    def next(self, embed: Embed) -> Batch:
-        """The next `size` images of the pass."""
-        pass_number, position = divmod(self._number, self._count // self.size)
+    def batch(self, number: int) -> Batch:
+        """`size` images of its pass."""
+        pass_number, position = divmod(number, self._count // self.size)
         if pass_number != self._pass:
             self._order = stream(self._seed, Draw.ORDER, pass_number).permutation(self._count)
             self._pass = pass_number
-        batch = Batch(self._number, self._order[position * self.size : (position + 1) * self.size])
-        self._number += 1
-        return batch
+        return Batch(number, self._order[position * self.size : (position + 1) * self.size])
 
 
 @BATCHES.register
-class PK(_Counted):
+class PK(Counted):
     """P people x K images of each, as batch-mining losses want them (Hermans et al. 2017, arXiv 1703.07737).
 
     People come in random order, each once a pass, however many images they have; a person's K images are
@@ -195,16 +208,14 @@ class PK(_Counted):
         self._images = images
         self._seed = seed
 
-    def next(self, embed: Embed) -> Batch:
-        """The next P people of the pass, K images of each, grouped by person."""
-        pass_number, position = divmod(self._number, len(self._images_of) // self._people)
+    def batch(self, number: int) -> Batch:
+        """P people of its pass, K images of each, grouped by person."""
+        pass_number, position = divmod(number, len(self._images_of) // self._people)
         order = stream(self._seed, Draw.ORDER, pass_number).permutation(len(self._images_of))
-        draw = stream(self._seed, Draw.IMAGES, self._number)
+        draw = stream(self._seed, Draw.IMAGES, number)
         chosen = order[position * self._people : (position + 1) * self._people]
         rows = [self._draw(self._images_of[person], draw) for person in chosen]
-        batch = Batch(self._number, np.concatenate(rows))
-        self._number += 1
-        return batch
+        return Batch(number, np.concatenate(rows))
 
     def _draw(self, own: Indices, draw: np.random.Generator) -> Indices:
         """K images of one person: all different where there are so many, else each about equally often."""
@@ -214,7 +225,7 @@ class PK(_Counted):
 
 
 @BATCHES.register
-class Balanced(_Counted):
+class Balanced(Counted):
     """Every person equally often, however many images they have: a random image of each in turn.
 
     People come in random order, each once a pass; passes follow each other without a gap. An image of a
@@ -232,23 +243,21 @@ class Balanced(_Counted):
         self._seed = seed
         self._images_of = images_of_people(labels)
 
-    def next(self, embed: Embed) -> Batch:
-        """One image of each of the next `size` people."""
-        turns = np.arange(self._number * self.size, (self._number + 1) * self.size)
+    def batch(self, number: int) -> Batch:
+        """One image of each of `size` people."""
+        turns = np.arange(number * self.size, (number + 1) * self.size)
         pass_numbers, positions = np.divmod(turns, len(self._images_of))
         people = np.concatenate(
             [
-                stream(self._seed, Draw.ORDER, int(number)).permutation(len(self._images_of))[
-                    positions[pass_numbers == number]
+                stream(self._seed, Draw.ORDER, int(pass_number)).permutation(len(self._images_of))[
+                    positions[pass_numbers == pass_number]
                 ]
-                for number in np.unique(pass_numbers)
+                for pass_number in np.unique(pass_numbers)
             ]
         )
-        chances = stream(self._seed, Draw.IMAGES, self._number).random(self.size)
+        chances = stream(self._seed, Draw.IMAGES, number).random(self.size)
         rows = [
             self._images_of[person][int(chance * len(self._images_of[person]))]
             for person, chance in zip(people, chances, strict=True)
         ]
-        batch = Batch(self._number, np.array(rows, np.int64))
-        self._number += 1
-        return batch
+        return Batch(number, np.array(rows, np.int64))

@@ -187,7 +187,8 @@ def _measured(entry: Mapping[str, Any]) -> Measured:
         contestants=contestants,
         left_out=race["left_out"],
         details=race["details"],
-        size=race.get("size"),  # an older commit's races know of none
+        columns=race.get("columns", {}),  # an older commit's races know of none
+        size=race.get("size"),
         provenance="",
     )
     return Measured(row, race["threads"])

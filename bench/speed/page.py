@@ -57,7 +57,9 @@ def _table(title: str, rows: Sequence[Row], runs: dict[str, Provenance]) -> str:
     peers = list(dict.fromkeys([*named, *(name for row in rows for name in row.left_out)]))
     has_limit = any(row.others("limit") for row in rows)
     has_memory = any(_grows(row) for row in rows)
+    columns = list(dict.fromkeys(name for row in rows for name in row.columns))
     head = ["", "ours", *peers, *(["limit"] if has_limit else []), *(["memory, MiB"] if has_memory else [])]
+    head += columns
     lines = [head, ["---"] * len(head)]
     notes: dict[str, None] = {}
     for row in rows:
@@ -66,6 +68,7 @@ def _table(title: str, rows: Sequence[Row], runs: dict[str, Provenance]) -> str:
             line.append(" ".join(_limit(row, it) for it in row.others("limit")))
         if has_memory:
             line.append(_memory(row, peers))
+        line += [shown(row.columns[name]) if name in row.columns else "" for name in columns]
         lines.append(line)
         notes |= {f"{name} is left out where {why}": None for name, why in row.left_out.items()}
         if row.details:
@@ -134,6 +137,15 @@ def shown_s(seconds: float) -> str:
                 f"{seconds / size:.3g} {unit}" if seconds < 1000 * size else f"{seconds / size:,.0f} {unit}"
             )
     return f"{seconds * 1e6:.2g} us"
+
+
+def shown(value: float) -> str:
+    """Three digits at least, and no powers of ten.
+
+    >>> shown(0.01234), shown(12.345), shown(12345.6), shown(0.0)
+    ('0.0123', '12.3', '12,346', '0')
+    """
+    return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
 
 
 def _origin(run: Provenance) -> str:

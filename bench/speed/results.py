@@ -64,6 +64,7 @@ class Row(_Frozen):
         contestants: ours first.
         left_out: name -> why it could not run.
         details: further figures.
+        columns: further figures that the rows of its table share.
         size: of the work, where the rows of its table differ in nothing else.
         provenance: key of the run that it was measured in.
     """
@@ -74,6 +75,7 @@ class Row(_Frozen):
     contestants: tuple[Contestant, ...]
     left_out: dict[str, str] = {}
     details: dict[str, float] = {}
+    columns: dict[str, float] = {}
     size: float | None = None
     provenance: str
 

@@ -5,7 +5,7 @@ from torch import nn
 from bench.backbones import BACKBONES
 from bench.backbones.ir_small import ir_small
 from bench.data import Preprocess
-from bench.embed import embed, forward
+from bench.embed import backbone_input, embed, forward
 
 SIZE_PX = {"inception_resnet_v1": 80}
 CPU = torch.device("cpu")
@@ -24,9 +24,13 @@ def pixels(name: str, count: int) -> torch.Tensor:
     )
 
 
+def fed(name: str, count: int) -> torch.Tensor:
+    return backbone_input(pixels(name, count), Preprocess())
+
+
 def test_every_backbone_ends_in_raw_embeddings_of_the_chosen_size(backbone: tuple[str, nn.Module]) -> None:
     name, network = backbone
-    embeddings = forward(network.eval(), pixels(name, 3), preprocess=Preprocess(), precision="float32")
+    embeddings = forward(network.eval(), fed(name, 3), "float32")
     assert embeddings.shape == (3, 24)
     assert embeddings.dtype == torch.float32
     norms = embeddings.norm(dim=1)
@@ -35,9 +39,7 @@ def test_every_backbone_ends_in_raw_embeddings_of_the_chosen_size(backbone: tupl
 
 def test_every_parameter_of_every_backbone_learns(backbone: tuple[str, nn.Module]) -> None:
     name, network = backbone
-    forward(
-        network.train(), pixels(name, 4), preprocess=Preprocess(), precision="float32"
-    ).square().sum().backward()
+    forward(network.train(), fed(name, 4), "float32").square().sum().backward()
     silent = [key for key, parameter in network.named_parameters() if parameter.grad is None]
     assert silent == []
 

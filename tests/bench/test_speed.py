@@ -26,7 +26,12 @@ from .conftest import Race, Seconds
 def test_sums(race: Race) -> None:
     race("Sums", "a million", ours=lambda: Seconds(0.002), peers={"other": lambda: Seconds(0.01)},
          limit=("nothing", lambda: Seconds(0.001)), left_out={"slow": "it takes a year"}, per=2,
-         details=lambda: {"parts": 3.0})
+         details=lambda: {"parts": 3.0}, columns=lambda: {"numbers": 1e6})
+
+
+def test_once(race: Race) -> None:
+    calls = []
+    race("Sums", "once", ours=lambda: calls.append(0), columns=lambda: {"calls": len(calls)}, once=True)
 
 
 def test_broken(race: Race) -> None:
@@ -80,9 +85,11 @@ def test_races_are_recorded_and_those_that_fail_are_named(toys: Path, tmp_path: 
     written, failures = measure(toys, None, tmp_path / "results", "bench speed", heard.append)
     assert [path.name for path in written] == ["toy.json"]
     assert len(failures) == 1 and "test_broken" in failures[0]
-    assert heard == ["test_sums: passed", "test_broken: failed", "test_plain: passed"]
+    assert heard == ["test_sums: passed", "test_once: passed", "test_broken: failed", "test_plain: passed"]
     results = Results.read(written[0])
-    sums, plain = results.rows
+    sums, once, plain = results.rows
+    assert sums.columns == {"numbers": 1e6}
+    assert once.columns == {"calls": 1} and len(once.ours.times_s) == 1
     assert (sums.table, sums.row, sums.left_out, sums.details) == (
         "Sums",
         "a million",
@@ -252,3 +259,22 @@ def test_two_sizes_are_no_law(tmp_path: Path) -> None:
     Results(runs={"run": RUN}, rows=rows).write(tmp_path / "results" / "sums.json")
     write_page(tmp_path / "results", tmp_path / "page.md")
     assert "grows" not in (tmp_path / "page.md").read_text()
+
+
+def test_figures_of_a_table_are_columns_of_it(tmp_path: Path) -> None:
+    def row(name: str, **columns: float) -> Row:
+        own = Contestant(name="ours", role="ours", times_s=(0.25,))
+        return a_row(name, 1.0, 1.0, contestants=(own,), columns=columns)
+
+    rows = [row("one", images=12.345, share=0.5), row("two", images=12345.6)]
+    Results().with_rows(rows, "run", RUN).write(tmp_path / "results" / "toy.json")
+    write_page(tmp_path / "results", tmp_path / "page.md")
+    assert (
+        textwrap.dedent("""\
+        |  | ours | images | share |
+        | --- | --- | --- | --- |
+        | one | 250 ms | 12.3 | 0.5 |
+        | two | 250 ms | 12,346 |  |
+        """)
+        in (tmp_path / "page.md").read_text()
+    )

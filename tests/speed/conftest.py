@@ -49,8 +49,10 @@ class Race(Protocol):
         left_out: Mapping[str, str] = ...,
         per: float = ...,
         details: Callable[[], Mapping[str, float]] | None = ...,
+        columns: Callable[[], Mapping[str, float]] | None = ...,
         size: float | None = ...,
         large: bool = ...,
+        once: bool = ...,
     ) -> None:
         """Time the contestants.
 
@@ -64,8 +66,10 @@ class Race(Protocol):
             left_out: name -> why it cannot run at this size; the page says "is left out where" before it.
             per: times are divided by this: pieces of work in one call.
             details: further figures of the row, asked for after the last round.
+            columns: the same, each in a column of the table.
             size: of the work, where the rows of a table differ in nothing else: the page says how time grows.
             large: takes seconds or gigabytes, so that an ordinary test run leaves it out.
+            once: takes minutes, so that the first call is the only round.
         """
 
 
@@ -82,8 +86,10 @@ def race(benchmark: Any, request: pytest.FixtureRequest) -> Race:
         left_out: Mapping[str, str] | None = None,
         per: float = 1.0,
         details: Callable[[], Mapping[str, float]] | None = None,
+        columns: Callable[[], Mapping[str, float]] | None = None,
         size: float | None = None,
         large: bool = False,
+        once: bool = False,
     ) -> None:
         if large and not benchmark.enabled:
             pytest.skip("a race of this size needs --benchmark-enable")
@@ -108,7 +114,8 @@ def race(benchmark: Any, request: pytest.FixtureRequest) -> Race:
         if not is_measured:
             benchmark(lambda: None)
             return
-        times = _in_turns({name: work for name, (_, work) in contestants.items()}, sum(warm.values()))
+        works = {name: work for name, (_, work) in contestants.items()}
+        times = {name: [warm[name]] for name in works} if once else _in_turns(works, sum(warm.values()))
         benchmark.extra_info["race"] = {
             "table": table,
             "row": row,
@@ -123,6 +130,7 @@ def race(benchmark: Any, request: pytest.FixtureRequest) -> Race:
             ],
             "left_out": dict(left_out or {}),
             "details": dict(details()) if details is not None else {},
+            "columns": dict(columns()) if columns is not None else {},
             "size": size,
             "threads": _threads(),
         }
@@ -138,7 +146,7 @@ def _once(work: Work, *, with_peak: bool) -> tuple[Any, float, float | None]:
     result = work()
     _wait_for_device()
     seconds = float(result) if isinstance(result, Seconds) else time.perf_counter() - start
-    return result, seconds, None if before is None else max(0.0, _status_mib("VmHWM") - before)
+    return result, seconds, None if before is None else max(0.0, status_mib("VmHWM") - before)
 
 
 def _in_turns(works: Mapping[str, Work], warm_s: float) -> dict[str, list[float]]:
@@ -171,10 +179,11 @@ def _start_watching_memory() -> float | None:
         Path("/proc/self/clear_refs").write_text("5")  # forgets the peak
     except (OSError, AttributeError):
         return None
-    return _status_mib("VmRSS")
+    return status_mib("VmRSS")
 
 
-def _status_mib(field: str) -> float:
+def status_mib(field: str) -> float:
+    """What the kernel says of this process in MiB; `field` is VmRSS, now, or VmHWM, the most so far."""
     for line in Path("/proc/self/status").read_text().splitlines():
         if line.startswith(f"{field}:"):
             return int(line.split()[1]) / 1024

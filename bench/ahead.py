@@ -1,0 +1,84 @@
+"""The batch of the next step, read and augmented by a second thread while this step computes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Self
+
+from torch import Tensor
+
+from bench.data import Batch, BatchSource, Counted, Embed
+
+
+@dataclass(frozen=True, eq=False)
+class Ready:
+    """What the first pass of a step needs.
+
+    Args:
+        batch: the global batch.
+        images: (b, 3, H, W) float32, this process' share, as the backbone is fed.
+        labels: (B,) int64, of the global batch.
+    """
+
+    batch: Batch
+    images: Tensor
+    labels: Tensor
+
+
+class Ahead:
+    """Takes batches from a source; of one that is `Counted` the next is prepared meanwhile.
+
+    Nothing else changes: a batch and its augmentation follow from its number, no thread draws torch's random
+    numbers, and the source counts a batch when it is taken, so that a checkpoint says what has been trained
+    on. Other sources may choose by the weights of the moment and are asked when the batch is due.
+
+    To be entered: leaving waits for the thread.
+
+    Args:
+        source: of the batches.
+        prepare: reads and augments one; called by one thread at a time.
+        beside: False prepares each batch when it is due.
+    """
+
+    def __init__(
+        self, source: BatchSource, prepare: Callable[[Batch], Ready], *, beside: bool = True
+    ) -> None:
+        self._source = source
+        self._prepare = prepare
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="bench-batches") if beside else None
+        self._next: Future[Ready] | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._thread:
+            self._thread.shutdown(cancel_futures=True)
+
+    def take(self, embed: Embed, *, more: bool) -> Ready:
+        """The next batch.
+
+        Args:
+            embed: for sources that select by distance.
+            more: whether another will be taken after it.
+
+        Raises:
+            BenchError: an image of this batch cannot be read.
+        """
+        source = self._source
+        if self._thread is None or not isinstance(source, Counted):
+            return self._prepare(source.next(embed))
+        due, self._next = self._next, None
+        ready = due.result() if due else self._prepare(source.batch(source.number))
+        source.number += 1
+        if more:
+            self._next = self._thread.submit(self._prepare_number, source, source.number)
+        return ready
+
+    def _prepare_number(self, source: Counted, number: int) -> Ready:
+        return self._prepare(source.batch(number))
