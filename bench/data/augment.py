@@ -108,8 +108,10 @@ class Augment:
             offset += _whole(places, np.array([height, width]) - self._crop_px + 1)
             height = width = self._crop_px
         offset[is_mirrored, 1] = pixels.shape[-1] - width - offset[is_mirrored, 1]
-        if pixels.shape[-2:] != (height, width) or is_mirrored.any():
+        if pixels.shape[-2:] != (height, width):
             pixels = _windows(pixels, offset, height, width)
+        elif is_mirrored.any():
+            pixels = pixels.clone()
         _mirror(pixels, np.flatnonzero(is_mirrored))
         return pixels
 

@@ -40,12 +40,12 @@ def decode_image(content: bytes, size_px: int) -> NDArray[np.uint8]:
     """
     if not content:
         raise UnreadableImageError("is empty")
-    plain = decode_plain_jpeg(content, min_side=MIN_SIDE_PX, max_pixels=Image.MAX_IMAGE_PIXELS or 0)
-    if plain is not None:
-        if plain.shape[:2] != (size_px, size_px):
-            plain = np.array(_square(Image.fromarray(plain), size_px))
-        return plain.transpose(2, 0, 1)
     try:
+        plain = decode_plain_jpeg(content, min_side=MIN_SIDE_PX, max_pixels=Image.MAX_IMAGE_PIXELS or 0)
+        if plain is not None:
+            if plain.shape[:2] != (size_px, size_px):
+                plain = np.array(_square(Image.fromarray(plain), size_px))
+            return plain.transpose(2, 0, 1)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of damage that is in the metadata only
             # Pillow warns from 89 million pixels on: that would be 270 MB for one face

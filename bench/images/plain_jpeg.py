@@ -1,4 +1,4 @@
-"""Plain JPEGs, decoded without what Pillow does around libjpeg: in a third of the time, to the same pixels.
+"""Plain JPEGs, decoded without what Pillow does around libjpeg: in half the time or less, to the same pixels.
 
 Needs simplejpeg (extra `jpeg`). Both call libjpeg-turbo with its exact inverse transform and smooth
 upsampling. What is not plain or not sound is left to Pillow: this module never says why a file is bad.
