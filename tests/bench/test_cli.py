@@ -87,11 +87,11 @@ def test_check_knows_comparisons(bench_command: Bench) -> None:
 
 
 def test_check_names_the_line_of_a_variant_that_is_wrong(bench_command: Bench) -> None:
-    Path("two.yaml").write_text("base: tiny\nvariants:\n  wide: [backbone.widht=8]\n  same: [seed=0]\n")
+    Path("two.yaml").write_text("base: tiny\nvariants:\n  wide: [backbone.wdth=8]\n  same: [seed=0]\n")
     ended = bench_command("check", "two.yaml")
     assert (ended.code, ended.out) == (2, "")
     assert ended.err == (
-        "two.yaml:3: variants.wide: backbone.widht: unknown key; did you mean 'width'?\n"
+        "two.yaml:3: variants.wide: backbone.wdth: unknown key; did you mean 'width'?\n"
         "two.yaml:4: variants.same: asks for the same settings as the base; change something\n"
     )
 

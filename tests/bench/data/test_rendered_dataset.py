@@ -198,7 +198,7 @@ def test_of_two_processes_one_draws_and_the_other_waits(tmp_path):
         )
         for _ in range(2)
     ]
-    outputs = [process.communicate(timeout=120) for process in processes]
+    outputs = [process.communicate(timeout=280) for process in processes]
     assert [process.returncode for process in processes] == [0, 0], outputs
     assert outputs[0][0] == outputs[1][0]
     assert sum(error.count("rendering 655 faces") for _, error in outputs) == 1

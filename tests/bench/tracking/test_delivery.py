@@ -462,7 +462,7 @@ def test_two_processes_that_meet_before_the_run_exists_create_it_once(
         return found
 
     monkeypatch.setattr(Store, "find_run", find_and_wait)
-    children = [in_child(lambda: deliver(run.folder, settings, wait_s=20)) for _ in range(2)]
+    children = [in_child(lambda: deliver(run.folder, settings, wait_s=200)) for _ in range(2)]
     codes = [os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children]
     assert codes == [0, 0]
     assert len(seen.runs()) == 1
