@@ -32,7 +32,6 @@ from losses import LossOutput, collapse_warning
 
 _ENDLESS = 1e12  # steps
 _SHOWN = 5  # images that a message names
-_ANY_THREAD = ("cpu", "cuda")  # devices that take work from two threads; of MPS nobody promises it
 
 
 @dataclass(frozen=True)
@@ -111,8 +110,8 @@ class Recipe:
         """What this process trains on in the step of that batch."""
         share = self.world.share(len(batch.indices))
         pixels = self.augment(self.pixels(batch.indices[share]), batch.number, len(batch.indices), share)
+        # of all processes, as the embeddings will be
         labels = torch.from_numpy(self.faces.labels[batch.indices]).to(self.device)
-        # labels of all processes, as the embeddings will be
         return Ready(batch, backbone_input(pixels, self.preprocess), labels)
 
     def embeddings(self, backbone: nn.Module, images: Tensor) -> Tensor:
@@ -201,7 +200,7 @@ def train(learner: Learner, recipe: Recipe, outside: Outside) -> None:
         # all processes hold a part of what is saved, and their clocks differ
         return recipe.world.any(is_due) if learner.shards.is_divided else is_due
 
-    beside = recipe.device.type in _ANY_THREAD
+    beside = _takes_two_threads(recipe.device, recipe.world)
     with outside.interrupts.held(), Ahead(learner.source, recipe.ready, beside=beside) as ahead:
         try:
             learner.window.skip_time()
@@ -224,6 +223,11 @@ def train(learner: Learner, recipe: Recipe, outside: Outside) -> None:
         except Killed:
             save()
             raise
+
+
+def _takes_two_threads(device: torch.device, world: World) -> bool:
+    # of MPS nobody promises it; a GPU that is not named is this process' own in its main thread alone
+    return device.type == "cpu" or (device.type == "cuda" and (device.index is not None or world.size == 1))
 
 
 def _stop_if_told(world: World, interrupts: Interrupts) -> None:
