@@ -5,7 +5,6 @@ Only rendered faces come as pictures; of real ones there are embeddings alone.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 
 import numpy as np
@@ -15,8 +14,7 @@ from numpy.typing import NDArray
 from bench.data import DATASETS, Data, PairProtocol, cache_folder
 from bench.embed import embed
 from bench.errors import BenchError
-from bench.results import RunFolder
-from bench.trained import load_trained
+from bench.trained import Trained, load_trained
 from bench.verification import find_hardest, normalize
 from reports.faces import Faces, HardPair
 from reports.groups import Group
@@ -44,29 +42,28 @@ def faces_of(groups: Sequence[Group]) -> tuple[list[Faces], list[Gap]]:
         if run.folder is None or not run.folder.checkpoints.is_dir():
             continue  # of records alone nothing can be embedded: the rest of the report says as much
         try:
-            data = _data_of(run, opened)
+            trained = load_trained(run.folder.path, torch.device("cpu"))
+            data = _data_of(trained, opened)
             if data.checksum != run.record.data_checksum:
                 gaps.append(Gap(run.title, "no embedding map: its data have changed since"))
                 continue
             for protocol in data.tests:
                 if protocol.name in run.record.protocols:
-                    found.append(_faces(group.label, run, run.folder, protocol))
+                    found.append(_faces(group.label, run, trained, protocol))
         except BenchError as error:
             gaps.append(Gap(run.title, f"no embedding map: {error}"))
     return found, gaps
 
 
-def _data_of(run: Run, opened: dict[str, Data]) -> Data:
-    section = run.record.config["data"]
-    key = json.dumps(section, sort_keys=True)
+def _data_of(trained: Trained, opened: dict[str, Data]) -> Data:
+    wanted = trained.config.data
+    key = repr(wanted)
     if key not in opened:
-        options = {name: value for name, value in section.items() if name != "name"}
-        opened[key] = DATASETS.build(section["name"], {"cache": cache_folder()}, options)
+        opened[key] = DATASETS.build(wanted.name, {"cache": cache_folder()}, wanted.options)
     return opened[key]
 
 
-def _faces(label: str, run: Run, folder: RunFolder, protocol: PairProtocol) -> Faces:
-    trained = load_trained(folder.path, torch.device("cpu"))
+def _faces(label: str, run: Run, trained: Trained, protocol: PairProtocol) -> Faces:
     rows, people = _chosen(protocol)
     evaluation = trained.config.evaluate
     embeddings = embed(

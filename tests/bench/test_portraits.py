@@ -9,9 +9,12 @@ import pytest
 
 from bench import run
 from bench.portraits import faces_of
-from bench.results import RunFolder
+from bench.results import RunFolder, write_text
 from reports.groups import make_groups
 from reports.records import read_runs
+
+from .conftest import Bench
+from .pictures import write_people
 
 
 @pytest.mark.slow
@@ -41,3 +44,27 @@ def test_a_run_shows_rendered_people_and_of_real_ones_points_alone(workspace: Pa
     found, (gap,) = faces_of(make_groups(read_runs([Path("runs")]).runs))
     assert found == []
     assert (gap.what, gap.reason) == ("tiny s0", "no embedding map: its data have changed since")
+
+
+ON_FILES = """\
+extends: tiny.yaml
+data: {name: folder, root: train, size_px: 32, validation: {identities: 0.5, pairs: 3},
+       protocol: {root: test, name: files, pairs: pairs.txt}}
+train: {max_steps: 3}
+"""
+
+
+def test_bench_report_opens_data_that_lie_in_files(workspace: Path, bench_command: Bench) -> None:
+    write_people(workspace / "train", {f"Person_{number:02d}": 4 for number in range(60)})
+    tested = [f"Tested_{number}" for number in range(4)]
+    write_people(workspace / "test", dict.fromkeys(tested, 3))
+    lines = ["2\t2"]
+    for one, other in (tested[:2], tested[2:]):
+        lines += [f"{one}\t1\t2", f"{other}\t1\t2", f"{one}\t1\t{other}\t1", f"{one}\t2\t{other}\t2"]
+    write_text(workspace / "pairs.txt", "\n".join(lines) + "\n")
+    write_text(workspace / "files.yaml", ON_FILES)
+    ended = bench_command("run", "files.yaml", "tracking.enabled=false")
+    assert ended.code == 0, ended.err
+    ended = bench_command("report", "--out", "out")
+    assert ended.code == 0, ended.err
+    assert "embeddings of 4 people by files" in Path("out/report.md").read_text()
