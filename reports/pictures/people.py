@@ -28,8 +28,10 @@ def embedding_map(faces: Sequence[Faces]) -> Picture | None:
     num_people = int(faces[0].people.max()) + 1
     portraits = faces[0].portraits
 
+    key_height = 0.3 if portraits is None else 0.9  # inches
+
     def draw(figure: Figure) -> None:
-        key, panels = figure.subfigures(2, 1, height_ratios=[0.9, 2.9 * rows], squeeze=False)[:, 0]
+        key, panels = figure.subfigures(2, 1, height_ratios=[key_height, 2.9 * rows], squeeze=False)[:, 0]
         _key(key)
         axes = panels.subplots(rows, columns, squeeze=False)
         for place, one in zip(axes.flat, faces, strict=False):
@@ -41,15 +43,17 @@ def embedding_map(faces: Sequence[Faces]) -> Picture | None:
         axes = figure.subplots(1, num_people, squeeze=False)[0]
         for person, place in enumerate(axes):
             _bare(place)
+            name = f"person {person + 1}"
             if portraits is not None:
                 place.imshow(portraits[person].transpose(1, 2, 0))
+                place.set_title(name, fontsize=8, color=COLORS[person])
             else:
-                place.set_xlim(-1, 1)
-                place.set_ylim(-1, 1)
-            place.set_title(f"person {person + 1}", fontsize=8, color=COLORS[person])
+                place.text(
+                    0.2, 0.5, name, fontsize=8, color=COLORS[person], va="center", transform=place.transAxes
+                )
             place.plot(
                 [0.08],
-                [0.08],
+                [0.08 if portraits is not None else 0.5],
                 MARKERS[person],
                 color=COLORS[person],
                 markeredgecolor="white",
@@ -82,7 +86,7 @@ def embedding_map(faces: Sequence[Faces]) -> Picture | None:
     return picture(
         f"{first.protocol}_embedding_map",
         draw,
-        size=(1.0 + 2.9 * columns, 1.2 + 2.9 * rows),
+        size=(1.0 + 2.9 * columns, key_height + 0.3 + 2.9 * rows),
         alt=f"embeddings of {num_people} people by {', '.join(one.label for one in faces)}",
         caption=(
             f"The same faces of {num_people} people of the test, by one run a group, on the two directions "
