@@ -43,7 +43,7 @@ def test_abandoned_run_is_closed_at_its_last_sign_of_life_and_delivered(run, set
     (result,) = sync(tmp_path / "runs", settings)
     assert result.was_closed
     state = run.folder.state()
-    assert (state.state, state.ended_at) == ("KILLED", "2023-11-14T22:14:20+00:00")
+    assert (state.state, state.ended_at) == ("KILLED", "2023-11-14T22:14:20.000+00:00")
     assert re.fullmatch(r"process \d+ is gone", state.error)
     shown = seen.run()
     assert shown.info.status == "KILLED"
