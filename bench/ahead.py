@@ -35,21 +35,24 @@ class Ahead:
     numbers, and the source counts a batch when it is taken, so that a checkpoint says what has been trained
     on. Other sources may choose by the weights of the moment and are asked when the batch is due.
 
-    To be entered: leaving waits for the thread.
+    To be entered: leaving waits for the thread. The images of a batch are good for its step alone: their
+    memory is written anew for a later one, for the system takes its time to give out so large a piece.
 
     Args:
         source: of the batches.
-        prepare: reads and augments one; called by one thread at a time.
+        prepare: reads and augments one, called by one thread at a time; may put its images in the place of
+            those that it is given, of a batch that is done with.
         beside: False prepares each batch when it is due.
     """
 
     def __init__(
-        self, source: BatchSource, prepare: Callable[[Batch], Ready], *, beside: bool = True
+        self, source: BatchSource, prepare: Callable[[Batch, Tensor | None], Ready], *, beside: bool = True
     ) -> None:
         self._source = source
         self._prepare = prepare
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="bench-batches") if beside else None
         self._next: Future[Ready] | None = None
+        self._in_use: Tensor | None = None
 
     def __enter__(self) -> Self:
         return self
@@ -71,14 +74,20 @@ class Ahead:
             BenchError: an image of this batch cannot be read.
         """
         source = self._source
+        place, self._in_use = self._in_use, None
         if self._thread is None or not isinstance(source, Counted):
-            return self._prepare(source.next(embed))
-        due, self._next = self._next, None
-        ready = due.result() if due else self._prepare(source.batch(source.number))
-        source.number += 1
-        if more:
-            self._next = self._thread.submit(self._prepare_number, source, source.number)
+            ready = self._prepare(source.next(embed), place)
+        else:
+            due, self._next = self._next, None
+            if due:
+                ready = due.result()
+            else:
+                ready, place = self._prepare(source.batch(source.number), place), None
+            source.number += 1
+            if more:
+                self._next = self._thread.submit(self._prepare_number, source, source.number, place)
+        self._in_use = ready.images
         return ready
 
-    def _prepare_number(self, source: Counted, number: int) -> Ready:
-        return self._prepare(source.batch(number))
+    def _prepare_number(self, source: Counted, number: int, place: Tensor | None) -> Ready:
+        return self._prepare(source.batch(number), place)

@@ -30,9 +30,15 @@ def autocast(device: torch.device, precision: Precision) -> AbstractContextManag
     return torch.autocast(device.type, _HALF.get(precision, torch.bfloat16), enabled=precision in _HALF)
 
 
-def backbone_input(pixels: Tensor, preprocess: Preprocess) -> Tensor:
-    """Pixels (B, 3, H, W) in [0, 255] as a backbone is fed, float32 and laid out as convolutions want it."""
-    return preprocess(pixels).contiguous(memory_format=torch.channels_last)
+def backbone_input(pixels: Tensor, preprocess: Preprocess, place: Tensor | None = None) -> Tensor:
+    """Pixels (B, 3, H, W) in [0, 255] as a backbone is fed, float32 and laid out as convolutions want it.
+
+    Args:
+        pixels: uint8 or float.
+        preprocess: of the backbone.
+        place: an earlier result that nobody reads any more; written over where this one fits in it.
+    """
+    return preprocess.channels_last(pixels, place)
 
 
 def forward(backbone: nn.Module, images: Tensor, precision: Precision) -> Tensor:

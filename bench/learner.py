@@ -13,6 +13,7 @@ from bench.data import BatchSource
 from bench.distributed import ALONE, World
 from bench.freeze import Freeze
 from bench.loss_scale import LossScale
+from bench.optim import load_state
 from bench.results import Best, WarmStart
 from bench.shards import Shards
 from bench.window import Window
@@ -164,7 +165,7 @@ class Learner:
         self.window.load_state_dict(state["window"])
         self.backbone.load_state_dict(state["backbone"])
         self.loss.load_state_dict(self.shards.cut(state["loss"]))
-        self.optimizer.load_state_dict(self.shards.cut_optimizer(self.optimizer, state["optimizer"]))
+        load_state(self.optimizer, self.shards.cut_optimizer(self.optimizer, state["optimizer"]))
         if self.ema:
             self.ema.model.load_state_dict(state["ema"])
         if self.loss_scale:

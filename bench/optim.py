@@ -36,6 +36,33 @@ def parameter_groups(modules: Iterable[nn.Module], *, decay_norms: bool) -> Grou
     return [group for group in groups if group["params"]]
 
 
+def load_state(optimizer: torch.optim.Optimizer, state: dict[str, Any]) -> None:
+    """Continue from `optimizer.state_dict()` of another one, with this one's kernels: devices may differ."""
+    groups = [
+        {**saved, "fused": own["fused"]} if "fused" in own else saved
+        for own, saved in zip(optimizer.param_groups, state["param_groups"], strict=True)
+    ]
+    optimizer.load_state_dict({**state, "param_groups": groups})
+
+
+def _in_one_pass(groups: Groups, devices: tuple[str, ...] = ("cpu", "cuda")) -> bool:
+    """Whether torch's fused kernels can make the step: in a third of the time, equal but for rounding.
+
+    On a CPU they take for granted that a gradient lies in memory as its parameter does. Autograd promises it
+    for parameters without gaps (torch.Tensor.grad, "default gradient layouts").
+    """
+    parameters = [parameter for group in groups for parameter in group["params"]]
+    return all(
+        parameter.device.type in devices and parameter.is_floating_point() and _is_without_gaps(parameter)
+        for parameter in parameters
+    )
+
+
+def _is_without_gaps(parameter: nn.Parameter) -> bool:
+    by_pixel = parameter.ndim == 4 and parameter.is_contiguous(memory_format=torch.channels_last)
+    return by_pixel or parameter.is_contiguous()
+
+
 @OPTIMIZERS.register
 def sgd(
     groups: Groups,
@@ -48,7 +75,12 @@ def sgd(
 ) -> torch.optim.Optimizer:
     """Stochastic gradient descent with momentum; facenet's MOM is 0.9 with Nesterov's."""
     return torch.optim.SGD(
-        groups, lr=learning_rate, weight_decay=weight_decay, momentum=momentum, nesterov=nesterov
+        groups,
+        lr=learning_rate,
+        weight_decay=weight_decay,
+        momentum=momentum,
+        nesterov=nesterov,
+        fused=_in_one_pass(groups),
     )
 
 
@@ -75,7 +107,9 @@ def adam(
     """
     if convention == "tensorflow":
         return TensorFlowAdam(groups, lr=learning_rate, weight_decay=weight_decay, epsilon=epsilon)
-    return torch.optim.Adam(groups, lr=learning_rate, weight_decay=weight_decay, eps=epsilon)
+    return torch.optim.Adam(
+        groups, lr=learning_rate, weight_decay=weight_decay, eps=epsilon, fused=_in_one_pass(groups)
+    )
 
 
 @OPTIMIZERS.register
@@ -88,7 +122,9 @@ def adamw(
     epsilon: Positive = 1e-8,
 ) -> torch.optim.Optimizer:
     """Adam with decoupled weight decay (Loshchilov and Hutter, ICLR 2019, arXiv 1711.05101)."""
-    return torch.optim.AdamW(groups, lr=learning_rate, weight_decay=weight_decay, eps=epsilon)
+    return torch.optim.AdamW(
+        groups, lr=learning_rate, weight_decay=weight_decay, eps=epsilon, fused=_in_one_pass(groups)
+    )
 
 
 @OPTIMIZERS.register
@@ -111,7 +147,11 @@ def adagrad(
             with which the first step has the full rate in every coordinate.
     """
     return torch.optim.Adagrad(
-        groups, lr=learning_rate, weight_decay=weight_decay, initial_accumulator_value=initial_accumulator
+        groups,
+        lr=learning_rate,
+        weight_decay=weight_decay,
+        initial_accumulator_value=initial_accumulator,
+        fused=_in_one_pass(groups, devices=("cpu",)),
     )
 
 

@@ -9,6 +9,7 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
+from bench.device import seed_random
 from bench.distributed import World
 
 
@@ -102,5 +103,5 @@ class Passes:
         self._buffers = [buffer.clone() for buffer in self._backbone.buffers()]
 
     def _piece(self, module: nn.Module, number: int) -> Tensor:
-        torch.manual_seed(self._seed(number))
+        seed_random(self._seed(number), self._images.device)
         return self._embed(module, self._images[self._pieces[number]])

@@ -17,6 +17,7 @@ from bench.ahead import Ahead, Ready
 from bench.config import RunConfig
 from bench.data import Augment, Batch, FaceSet, Preprocess
 from bench.data.batches import Draw, Indices, torch_seed
+from bench.device import seed_random
 from bench.distributed import World
 from bench.embed import backbone_input, forward
 from bench.errors import Killed, TrainingError, UserError
@@ -106,13 +107,13 @@ class Recipe:
         """(B, 3, H, W) uint8, on the device."""
         return torch.from_numpy(self.faces.images[indices]).to(self.device)
 
-    def ready(self, batch: Batch) -> Ready:
-        """What this process trains on in the step of that batch."""
+    def ready(self, batch: Batch, place: Tensor | None = None) -> Ready:
+        """What this process trains on in the step of that batch; the images in that place, if they fit."""
         share = self.world.share(len(batch.indices))
         pixels = self.augment(self.pixels(batch.indices[share]), batch.number, len(batch.indices), share)
         # of all processes, as the embeddings will be
         labels = torch.from_numpy(self.faces.labels[batch.indices]).to(self.device)
-        return Ready(batch, backbone_input(pixels, self.preprocess), labels)
+        return Ready(batch, backbone_input(pixels, self.preprocess, place), labels)
 
     def embeddings(self, backbone: nn.Module, images: Tensor) -> Tensor:
         """(B, D), raw, by the current weights, of what the backbone is fed."""
@@ -252,7 +253,7 @@ def _step(learner: Learner, recipe: Recipe, outside: Outside, ahead: Ahead) -> N
 
     with clock.part("data"):
         # dropout differs between processes, as it does between the rows of one batch
-        torch.manual_seed(torch_seed(config.seed, Draw.FORWARD, learner.step, world.rank))
+        seed_random(torch_seed(config.seed, Draw.FORWARD, learner.step, world.rank), recipe.device)
         ready = ahead.take(embed, more=learner.step + 1 < length.total_steps)
         batch = ready.batch
     with clock.part("forward"):
@@ -269,7 +270,7 @@ def _step(learner: Learner, recipe: Recipe, outside: Outside, ahead: Ahead) -> N
         embeddings = world.gather(passes.forward())
     with clock.part("loss"):
         # a miner that draws draws alike everywhere
-        torch.manual_seed(torch_seed(config.seed, Draw.LOSS, learner.step))
+        seed_random(torch_seed(config.seed, Draw.LOSS, learner.step), recipe.device)
         loss.set_progress(learner.step / length.epoch_steps)
         try:
             output = loss(embeddings, ready.labels)

@@ -16,8 +16,6 @@ from torch import Tensor
 
 from bench.data.batches import Draw, stream
 
-_LAID = 16  # images
-
 
 class Augment:
     """Random flip, shift, rotation, crop, brightness and erasing, then nothing: pixels stay in [0, 255].
@@ -71,12 +69,15 @@ class Augment:
             draw: what the images are for; the same number means other draws for another use.
 
         Returns:
-            (b, 3, H, W) float32 in [0, 255], H and W those of the crop where there is one.
+            (b, 3, H, W) in [0, 255], H and W those of the crop where there is one: of the type that they came
+            in where pixels only change their places, a quarter of the weight for bytes; else float32.
         """
         random = stream(self._seed, draw, number)
         draws = random.random((size, 10), dtype=np.float32)[share]
         places = random.random((size, 2), dtype=np.float32)[share] if self._crop_px else None
-        pixels = _channels_last(self._moved(images, draws, places))
+        pixels = self._moved(images, draws, places)
+        if self._brightness or self._erase:
+            pixels = pixels.float()
         if self._brightness:
             factor = _to(1 + self._brightness * (2 * draws[:, 4] - 1), pixels)
             pixels = (pixels * factor[:, None, None, None]).clamp_(0, 255)
@@ -87,7 +88,7 @@ class Augment:
     def _moved(
         self, images: Tensor, draws: NDArray[np.float32], places: NDArray[np.float32] | None
     ) -> Tensor:
-        """What only moves pixels; as they come: bytes as a rule, a quarter of what floats weigh.
+        """What only moves pixels.
 
         Shift and crop are one window. It is mirrored after it is cut, out of the mirrored place: whole images
         need not be copied for it.
@@ -179,20 +180,6 @@ def _mirror(pixels: Tensor, chosen: NDArray[np.int64]) -> None:
         pixels.numpy()[chosen] = mirrored.numpy()  # a tenth of the time of torch's index_copy_
     else:
         pixels.index_copy_(0, rows, mirrored)
-
-
-def _channels_last(pixels: Tensor) -> Tensor:
-    """A float32 copy, laid out as backbones take it."""
-    shape, channels_last = pixels.shape, torch.channels_last
-    if pixels.is_contiguous(memory_format=channels_last):
-        return pixels.to(torch.float32, copy=True)
-    laid = torch.empty(shape, dtype=torch.float32, device=pixels.device, memory_format=channels_last)
-    # Channel by channel is what a CPU does fastest, in blocks that are still in its cache for the next.
-    images = len(pixels) if pixels.is_cuda else _LAID
-    for start in range(0, len(pixels), images):
-        for channel in range(shape[1]):
-            laid[start : start + images, channel] = pixels[start : start + images, channel]
-    return laid
 
 
 def _to(values: NDArray[np.floating], like: Tensor) -> Tensor:

@@ -95,7 +95,7 @@ def stream(seed: int, draw: Draw, counter: int) -> np.random.Generator:
 
 
 def torch_seed(seed: int, draw: Draw, counter: int, rank: int = 0, *part: int) -> int:
-    """For torch.manual_seed: what torch draws next depends on the arguments alone, as with `stream`."""
+    """A seed for torch: what it draws next depends on the arguments alone, as with `stream`."""
     return int(np.random.SeedSequence([seed, draw, counter, rank, *part]).generate_state(1, np.uint64)[0])
 
 

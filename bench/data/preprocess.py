@@ -11,6 +11,9 @@ from torch import Tensor
 
 Standardization = Literal["fixed", "per_image", "none"]
 
+_SCALE, _LOWEST = 1 / 128.0, -127.5 / 128.0
+_IN_CACHE = 16  # images
+
 
 @dataclass(frozen=True, slots=True)
 class Preprocess:
@@ -29,6 +32,21 @@ class Preprocess:
     def __call__(self, pixels: Tensor) -> Tensor:
         """(B, 3, H, W) uint8 or float in [0, 255] -> (B, 3, crop, crop) float32."""
         return standardize(center_crop(pixels, self.crop_px), self.standardization)
+
+    def channels_last(self, pixels: Tensor, place: Tensor | None = None) -> Tensor:
+        """The same numbers laid out as convolutions want them (torch.channels_last).
+
+        Args:
+            pixels: as above.
+            place: an earlier result that nobody reads any more; written over where this one fits in it.
+        """
+        cropped = center_crop(pixels, self.crop_px)
+        if self.standardization == "per_image":
+            return standardize(cropped, "per_image").contiguous(memory_format=torch.channels_last)
+        if place is None or place.shape != cropped.shape or place.device != cropped.device:
+            place = _empty(cropped)
+        _lay_out(cropped, place, is_standardized=self.standardization == "fixed")
+        return place
 
 
 def center_crop(pixels: Tensor, size_px: int | None) -> Tensor:
@@ -49,8 +67,31 @@ def standardize(pixels: Tensor, kind: Standardization) -> Tensor:
         return pixels
     if kind == "fixed":
         # In one pass. The same numbers to the last bit: 1/128 is a power of two.
-        return torch.rsub(pixels, -127.5 / 128.0, alpha=-1.0 / 128.0)
+        return torch.rsub(pixels, _LOWEST, alpha=-_SCALE)
     flat = pixels.flatten(1)
     mean = flat.mean(1)
     deviation = flat.std(1, correction=0).clamp_min(1.0 / math.sqrt(flat.shape[1]))
     return (pixels - mean[:, None, None, None]) / deviation[:, None, None, None]
+
+
+def _empty(pixels: Tensor) -> Tensor:
+    return torch.empty(
+        pixels.shape, dtype=torch.float32, device=pixels.device, memory_format=torch.channels_last
+    )
+
+
+def _lay_out(pixels: Tensor, laid: Tensor, *, is_standardized: bool) -> None:
+    """(B, 3, H, W) uint8 or float -> float32 in channels_last, each number written to memory once."""
+    lowest = torch.tensor(_LOWEST, device=pixels.device)
+    by_pixel = pixels.stride(1) == 1
+    # A CPU lays out channel by channel fastest, in blocks that are still in its cache for what comes next.
+    images = max(1, len(pixels)) if pixels.is_cuda else _IN_CACHE
+    for start in range(0, len(pixels), images):
+        block, source = laid[start : start + images], pixels[start : start + images]
+        if by_pixel:
+            block.copy_(source)
+        else:
+            for channel in range(pixels.shape[1]):
+                block[:, channel] = source[:, channel]
+        if is_standardized:
+            torch.add(lowest, block, alpha=_SCALE, out=block)

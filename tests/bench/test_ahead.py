@@ -29,12 +29,13 @@ class Prepared:
         self.done = {number: threading.Event() for number in range(9)}
         self._broken = broken
 
-    def __call__(self, batch: Batch) -> Ready:
+    def __call__(self, batch: Batch, place: torch.Tensor | None) -> Ready:
         self.threads[batch.number] = threading.current_thread().name
         self.done[batch.number].set()
         if batch.number == self._broken:
             raise BenchError(f"image of batch {batch.number} is damaged")
-        return Ready(batch, torch.zeros(1), torch.zeros(1))
+        images = torch.zeros(1) if place is None else place
+        return Ready(batch, images.fill_(batch.number), torch.zeros(1))
 
 
 class ByWeights:
@@ -84,6 +85,19 @@ def test_batches_are_those_of_the_source_and_its_state_counts_what_was_taken(mak
     expected = make()
     for batch in taken:
         np.testing.assert_array_equal(batch.indices, expected.next(embed).indices)
+
+
+@pytest.mark.parametrize("beside", [True, False])
+def test_images_stay_as_they_are_until_the_next_batch_is_taken(beside: bool) -> None:
+    prepare, places = Prepared(), set()
+    with Ahead(Random(LABELS, 0, size=10), prepare, beside=beside) as ahead:
+        for number in range(6):
+            images = ahead.take(embed, more=number < 5).images
+            if beside and number < 5:
+                assert prepare.done[number + 1].wait(60)
+            assert images.item() == number
+            places.add(images.data_ptr())
+    assert len(places) == (2 if beside else 1)
 
 
 def test_nothing_is_read_beyond_the_last_batch() -> None:

@@ -58,7 +58,7 @@ def test_shift_moves_whole_pixels_and_repeats_the_border() -> None:
 def test_rotation_by_nothing_is_the_flip_and_shift_path_but_for_rounding() -> None:
     images = pictures()
     tiny = Augment(1, flip=True, rotate_deg=1e-6)(images, 0, 6)
-    torch.testing.assert_close(tiny, Augment(1, flip=True)(images, 0, 6), rtol=0, atol=0.05)
+    torch.testing.assert_close(tiny, Augment(1, flip=True)(images, 0, 6).float(), rtol=0, atol=0.05)
 
 
 def test_erasing_puts_one_grey_rectangle_into_the_chosen_share() -> None:
@@ -89,7 +89,12 @@ def test_shift_crop_and_flip_in_one_window_equal_one_after_another(layout: torch
         shifted = padded[:, top : top + 12, left : left + 16]
         top, left = int(place[0] * 4), int(place[1] * 8)
         assert torch.equal(found, shifted[:, top : top + crop, left : left + crop])
-    assert moved.dtype == torch.float32 and moved.is_contiguous(memory_format=torch.channels_last)
+    assert moved.dtype == torch.uint8
+
+
+@pytest.mark.parametrize("option", ["rotate_deg", "brightness", "erase"])
+def test_what_changes_values_gives_floats(option: str) -> None:
+    assert Augment(7, **{option: 0.3})(pictures(), 3, 6).dtype == torch.float32
 
 
 def test_the_images_themselves_are_left_as_they_are() -> None:

@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from bench.optim import OPTIMIZERS, parameter_groups
+from bench.optim import OPTIMIZERS, load_state, parameter_groups
 
 Vector = NDArray[np.float64]
 START = np.array([0.5, -1.0, 2.0])
@@ -117,6 +117,54 @@ def test_an_optimiser_continues_from_its_state(name: str, options: dict[str, Any
             at.grad = at.detach() + 0.5
             each.step()
     assert torch.equal(weights, twin)
+
+
+FUSED = ("sgd", "adam", "adamw", "adagrad")
+
+
+def ended_at(name: str, start: torch.Tensor, *, ordinary: bool = False) -> torch.Tensor:
+    """Where a parameter that begins so, laid out in memory so, is after some steps down a crooked valley."""
+    weights = nn.Parameter(start)
+    optimizer = OPTIMIZERS.get(name)([{"params": [weights]}], learning_rate=0.05)
+    if ordinary:
+        optimizer.param_groups[0]["fused"] = False
+    scale = torch.linspace(1e-3, 3.0, start.numel()).reshape(start.shape)
+    for _ in range(20):
+        optimizer.zero_grad()
+        (scale * (weights - 1.0) ** 2).sum().backward()
+        optimizer.step()
+    return weights.detach()
+
+
+@pytest.mark.parametrize("name", FUSED)
+def test_how_weights_lie_in_memory_does_not_change_where_they_go(name: str) -> None:
+    start = torch.randn(6, 5, 3, 2, generator=torch.Generator().manual_seed(0))
+    expected = ended_at(name, start.clone(), ordinary=True)
+    torch.testing.assert_close(ended_at(name, start.clone()), expected, rtol=1e-5, atol=1e-6)
+    by_pixel = start.contiguous(memory_format=torch.channels_last)
+    torch.testing.assert_close(ended_at(name, by_pixel), expected, rtol=1e-5, atol=1e-6)
+    with_gaps = torch.zeros(6, 5, 3, 4)[..., ::2]
+    with_gaps.copy_(start)
+    torch.testing.assert_close(ended_at(name, with_gaps), expected, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("name", FUSED)
+def test_a_state_of_an_optimiser_with_other_kernels_is_continued_with_its_own(name: str) -> None:
+    """A checkpoint of another device, or of a version before the fused kernels."""
+    twins = []
+    for fused_before in (True, False):
+        weights = nn.Parameter(torch.linspace(-1, 1, 30).reshape(6, 5))
+        first, second = (OPTIMIZERS.get(name)([{"params": [weights]}]) for _ in range(2))
+        first.param_groups[0]["fused"] = fused_before
+        for optimizer in (first, second):
+            if optimizer is second:
+                load_state(second, deepcopy(first.state_dict()))
+                assert second.param_groups[0]["fused"]
+            for _ in range(3):
+                weights.grad = weights.detach() + 0.5
+                optimizer.step()
+        twins.append(weights.detach())
+    torch.testing.assert_close(*twins, rtol=1e-6, atol=1e-7)
 
 
 def test_without_decay_norms_biases_and_norms_keep_their_size() -> None:

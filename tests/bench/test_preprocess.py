@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from bench.data.preprocess import Preprocess, center_crop, standardize
+from bench.data.preprocess import Preprocess, Standardization, center_crop, standardize
 
 
 def pictures() -> torch.Tensor:
@@ -44,3 +44,32 @@ def test_the_middle_is_cut_out_before_anything_is_measured(size: int | None, kep
 
 def test_an_image_that_was_cropped_at_random_is_not_cropped_again() -> None:
     assert center_crop(pictures(), 12).shape == (6, 3, 9, 9)
+
+
+@pytest.mark.parametrize("kind", ["fixed", "per_image", "none"])
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.float32])
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+@pytest.mark.parametrize("count", [1, 35])  # more than two blocks
+def test_laid_out_for_convolutions_are_the_same_numbers(
+    kind: Standardization, dtype: torch.dtype, layout: torch.memory_format, count: int
+) -> None:
+    random = torch.Generator().manual_seed(3)
+    pixels = torch.randint(0, 256, (count, 3, 9, 11), generator=random).to(dtype)
+    pixels = pixels.contiguous(memory_format=layout)
+    before = pixels.clone()
+    for size in (None, 6):
+        preprocess = Preprocess(kind, size)
+        laid = preprocess.channels_last(pixels)
+        assert torch.equal(laid, preprocess(before))
+        assert laid.dtype == torch.float32 and laid.is_contiguous(memory_format=torch.channels_last)
+        assert torch.equal(pixels, before)
+
+
+def test_a_place_is_written_over_where_the_images_fit() -> None:
+    preprocess = Preprocess()
+    place = preprocess.channels_last(pictures().flip(0))
+    assert preprocess.channels_last(pictures(), place) is place
+    assert torch.equal(place, preprocess(pictures()))
+    fewer = preprocess.channels_last(pictures()[:4].flip(0), place)
+    assert torch.equal(fewer, preprocess(pictures()[:4].flip(0)))
+    assert torch.equal(place, preprocess(pictures()))

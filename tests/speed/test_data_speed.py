@@ -8,6 +8,7 @@ calls for each step. 2,048 JPEGs of soft noise in the page cache; one thread.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +18,13 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from bench.data import Augment, Preprocess
+from bench.ahead import Ahead, Ready
+from bench.data import Augment, Batch, Preprocess
 from bench.data.batches import Indices, Random
 from bench.data.faces import Images
 from bench.data.opened import open_packed
 from bench.data.packing import pack_images
+from bench.embed import backbone_input
 from bench.images import decode_image
 
 from .conftest import Race
@@ -47,12 +50,18 @@ def no_embed(indices: Indices) -> Tensor:
     raise AssertionError("not asked for")
 
 
-def epoch(images: Images) -> Iterator[Tensor]:
+def epochs(images: Images) -> Iterator[Tensor]:
+    """One after the other without end, as in a run."""
     source = Random(np.zeros(COUNT, np.int64), 0, size=BATCH)
     augment, preprocess = Augment(0, crop_px=CROP), Preprocess("fixed", CROP)
-    for _ in range(COUNT // BATCH):
-        batch = source.next(no_embed)
-        yield preprocess(augment(torch.from_numpy(images[batch.indices]), batch.number, BATCH))
+
+    def prepare(batch: Batch, place: Tensor | None) -> Ready:
+        pixels = augment(torch.from_numpy(images[batch.indices]), batch.number, BATCH)
+        return Ready(batch, backbone_input(pixels, preprocess, place), torch.from_numpy(batch.indices))
+
+    with Ahead(source, prepare, beside=False) as batches:
+        while True:
+            yield batches.take(no_embed, more=True).images
 
 
 def consume(batches: Any) -> tuple[int, tuple[int, ...], torch.dtype]:
@@ -66,7 +75,8 @@ def consume(batches: Any) -> tuple[int, tuple[int, ...], torch.dtype]:
 @pytest.mark.parametrize("form", ["pixels", "parquet"])
 def test_an_epoch(race: Race, faces: Path, tmp_path: Path, form: Any) -> None:
     pack_images(faces, tmp_path / "pack", form, SIZE, workers=1)
-    images = open_packed(tmp_path / "pack", "data.root", size_px=SIZE).images
+    ours = epochs(open_packed(tmp_path / "pack", "data.root", size_px=SIZE).images)
+    usual = torchvision_loader(faces)
 
     def equal(mine: object, other: object) -> None:
         assert mine == other == (COUNT, (3, CROP, CROP), torch.float32)
@@ -74,8 +84,8 @@ def test_an_epoch(race: Race, faces: Path, tmp_path: Path, form: Any) -> None:
     race(
         "Data: an epoch of 2,048 images of 160 px in batches of 128, cut, mirrored, float32",
         f"packed {form}",
-        ours=lambda: consume(epoch(images)),
-        peers={"ImageFolder + PIL + DataLoader": lambda: consume(it for it, _ in torchvision_loader(faces))},
+        ours=lambda: consume(islice(ours, COUNT // BATCH)),
+        peers={"ImageFolder + PIL + DataLoader": lambda: consume(batch for batch, _ in usual)},
         limit=("copying as many float32 pixels", copying),
         same=equal,
     )
