@@ -61,12 +61,14 @@ class _Stage(nn.Module):
 
     def forward(self, inputs: Tensor) -> Tensor:
         shortcut = self.down(inputs)
-        return F.relu(shortcut + self.block(shortcut))
+        return F.relu(shortcut + self.block(shortcut), inplace=True)
 
 
 def _convolution(inner: int, outer: int, *, stride: int = 1) -> nn.Sequential:
     return nn.Sequential(
-        nn.Conv2d(inner, outer, 3, stride=stride, padding=1, bias=False), nn.BatchNorm2d(outer), nn.ReLU()
+        nn.Conv2d(inner, outer, 3, stride=stride, padding=1, bias=False),
+        nn.BatchNorm2d(outer),
+        nn.ReLU(inplace=True),
     )
 
 
