@@ -29,7 +29,7 @@ class Window:
         """Take the values of one step that trained on `images` images."""
         values = {"loss": output.total.detach(), **output.parts, **output.monitors}
         self._names = [f"train/{name}" for name in [*values, *extra]]
-        row = torch.stack([torch.as_tensor(value).to(output.total).double() for value in values.values()])
+        row = torch.stack([torch.as_tensor(value).to(output.total) for value in values.values()]).double()
         self._rows.append(torch.cat([row, row.new_tensor(list(extra.values()))]))
         self._images += images
         now = time.perf_counter()

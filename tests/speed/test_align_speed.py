@@ -22,6 +22,8 @@ from bench.data.align import AlignSettings, align
 from bench.data.align.journal import Journal
 from bench.data.align.landmarks import Landmarks
 
+from .conftest import Race
+
 pytestmark = pytest.mark.data
 
 
@@ -62,10 +64,10 @@ def detections(folder: Path, names: list[str]) -> list[tuple[float, ...]]:
 
 
 @pytest.mark.parametrize("workers", [1, 2])
-def test_aligning(benchmark: Any, workers: int, tmp_path: Path) -> None:
+@pytest.mark.timeout(1800)
+def test_aligning(race: Race, benchmark: Any, workers: int, tmp_path: Path) -> None:
     path, landmarks = data(benchmark, "raw_sample.tar", "raw_sample_landmarks.csv")
     torch.set_num_threads(1)
-    benchmark.group = "align, 500 originals"
     folders = iter(range(100))
 
     def once() -> Path:
@@ -73,24 +75,24 @@ def test_aligning(benchmark: Any, workers: int, tmp_path: Path) -> None:
         align(path, folder, AlignSettings(), devices=["cpu"] * workers)
         return folder
 
-    folder = benchmark.pedantic(once, rounds=2)
+    race(
+        "Alignment: 500 originals of 250 px, MTCNN, crops of 160 px",
+        "one process" if workers == 1 else f"{workers} processes of one thread, their start included",
+        ours=once,
+        peers={"facenet-pytorch's usual loop": lambda: usual_loop(path)},
+        large=True,
+    )
     with landmarks.open(newline="") as stream:
         names = [row["file"] for row in csv.DictReader(stream)]
-    align(path, tmp_path / "one", AlignSettings())
-    assert detections(folder, names) == detections(tmp_path / "one", names)
-
-
-def test_the_usual_loop(benchmark: Any) -> None:
-    (path,) = data(benchmark, "raw_sample.tar")
-    torch.set_num_threads(1)
-    benchmark.group = "align, 500 originals"
-    assert len(benchmark.pedantic(usual_loop, args=(path,), rounds=2)) > 490
+    assert len(names) > 490
+    assert detections(tmp_path / "0", names) == detections(once(), names)
 
 
 @pytest.mark.parametrize("workers", [1, 2])
-def test_given_landmarks(benchmark: Any, workers: int, tmp_path: Path) -> None:
+@pytest.mark.timeout(1800)
+def test_given_landmarks(race: Race, benchmark: Any, workers: int, tmp_path: Path) -> None:
     path, landmarks = data(benchmark, "lfw_128.tar", "lfw_landmarks.csv")
-    benchmark.group = "five points given, 7,701 crops of 128 px"
+    torch.set_num_threads(1)
     folders = iter(range(100))
 
     def once() -> None:
@@ -98,4 +100,9 @@ def test_given_landmarks(benchmark: Any, workers: int, tmp_path: Path) -> None:
         folder = tmp_path / str(next(folders))
         align(path, folder, settings, landmarks=Landmarks(landmarks), devices=["cpu"] * workers)
 
-    benchmark.pedantic(once, rounds=1)
+    race(
+        "Alignment: five points given, 7,701 crops of 128 px",
+        "one process" if workers == 1 else f"{workers} processes of one thread, their start included",
+        ours=once,
+        large=True,
+    )

@@ -14,6 +14,7 @@ from facenet_pytorch import MTCNN
 from PIL import Image
 
 from bench.data.align.face import Face
+from bench.data.align.pooling import slice_pools
 
 # P-Net looks at every position of every scale: 24 megapixels would take gigabytes, for faces of 20 px.
 MAX_SIDE_PX = 1600
@@ -33,6 +34,8 @@ class Detector:
     def __init__(self, device: str = "cpu", *, min_face_px: int = MIN_FACE_PX) -> None:
         self._min_face_px = min_face_px
         self._mtcnn = MTCNN(keep_all=True, min_face_size=min_face_px, device=torch.device(device))
+        if self._mtcnn.device.type == "cpu":
+            slice_pools(self._mtcnn)
 
     def __call__(self, image: Image.Image) -> list[Face]:
         """All faces of an RGB picture, the largest first."""

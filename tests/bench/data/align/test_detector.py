@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from facenet_pytorch import MTCNN
 from PIL import Image
 
 from bench.data.align.detector import Detector
@@ -29,6 +30,19 @@ def test_a_rendered_face_is_found_where_it_is(detector: Detector, faces: list[Im
         assert left_eye[0] < nose[0] < right_eye[0] and left_eye[1] < nose[1] < left_mouth[1]
         assert left_mouth[0] < right_mouth[0]
         assert found.box[0] < left_eye[0] and found.box[2] > right_eye[0]
+
+
+def test_it_finds_what_facenet_pytorch_finds_to_the_last_bit(
+    detector: Detector, faces: list[Image.Image]
+) -> None:
+    for image in faces:
+        boxes, confidences, landmarks = MTCNN(keep_all=True, device="cpu").detect(image, landmarks=True)
+        found = detector(image)
+        assert len(found) == len(boxes) > 0
+        for one, box, confidence, points in zip(found, boxes, confidences, landmarks, strict=True):
+            assert one.box == tuple(box.tolist())
+            assert one.confidence == float(confidence)
+            np.testing.assert_array_equal(one.landmarks, points.astype(np.float64))
 
 
 def test_a_face_moves_with_its_picture(detector: Detector, faces: list[Image.Image]) -> None:
