@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import threading
 import warnings
 
 import numpy as np
@@ -15,6 +16,8 @@ from bench.images.plain_jpeg import decode_plain_jpeg
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "PPM", "GIF")
 MIN_SIDE_PX = 8  # a smaller picture shows no face, however far it is enlarged
 _ORIENTATION = 0x0112  # the EXIF tag that cameras turn pictures by
+# Filters of warnings are the whole process', and a run decodes its next batch beside an evaluation.
+_FILTERS = threading.Lock()
 _SIXTEEN_BITS = ("I;16", "I;16B", "I;16L", "I;16N", "I")
 
 
@@ -46,7 +49,7 @@ def decode_image(content: bytes, size_px: int) -> NDArray[np.uint8]:
             if plain.shape[:2] != (size_px, size_px):
                 plain = np.array(_square(Image.fromarray(plain), size_px))
             return plain.transpose(2, 0, 1)
-        with warnings.catch_warnings():
+        with _FILTERS, warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of damage that is in the metadata only
             # Pillow warns from 89 million pixels on: that would be 270 MB for one face
             warnings.simplefilter("error", Image.DecompressionBombWarning)

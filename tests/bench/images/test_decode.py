@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import io
+import sys
+import threading
+import warnings
+from collections.abc import Iterator
 
 import numpy as np
 import pytest
@@ -20,6 +24,15 @@ def reason(content: bytes) -> str:
     with pytest.raises(UnreadableImageError) as caught:
         decode_image(content, 16)
     return str(caught.value)
+
+
+@pytest.fixture
+def fast_switching() -> Iterator[None]:
+    """Threads take turns every few instructions."""
+    usual = sys.getswitchinterval()
+    sys.setswitchinterval(1e-5)
+    yield
+    sys.setswitchinterval(usual)
 
 
 @pytest.mark.parametrize("kind", ["PNG", "BMP", "TIFF", "PPM"])
@@ -76,6 +89,17 @@ def test_a_picture_that_the_camera_turned_is_upright() -> None:
     exif[0x0112] = 3  # upside down
     pixels = decode_image(encoded(FACE, "PNG", exif=exif), 32)
     assert np.array_equal(pixels, EXPECTED[:, ::-1, ::-1])
+
+
+def test_two_threads_leave_the_filters_of_warnings_as_they_were(fast_switching: None) -> None:
+    content = encoded(FACE, "PNG")
+    before = list(warnings.filters)
+    threads = [threading.Thread(target=lambda: [decode_image(content, 16) for _ in range(600)]) for _ in "ab"]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert warnings.filters == before
 
 
 def test_the_suffix_does_not_matter_the_content_does() -> None:
