@@ -49,7 +49,7 @@ def _in_one_pass(groups: Groups, devices: tuple[str, ...] = ("cpu", "cuda")) -> 
     """Whether torch's fused kernels can make the step: in a third of the time, equal but for rounding.
 
     On a CPU they take for granted that a gradient lies in memory as its parameter does. Autograd promises it
-    for parameters without gaps (torch.Tensor.grad, "default gradient layouts").
+    for parameters without gaps ("Default gradient layouts" in the documentation of torch.autograd).
     """
     parameters = [parameter for group in groups for parameter in group["params"]]
     return all(

@@ -85,7 +85,7 @@ def _lay_out(pixels: Tensor, laid: Tensor, *, is_standardized: bool) -> None:
     lowest = torch.tensor(_LOWEST, device=pixels.device)
     by_pixel = pixels.stride(1) == 1
     # A CPU lays out channel by channel fastest, in blocks that are still in its cache for what comes next.
-    images = max(1, len(pixels)) if pixels.is_cuda else _IN_CACHE
+    images = _IN_CACHE if pixels.device.type == "cpu" else max(1, len(pixels))
     for start in range(0, len(pixels), images):
         block, source = laid[start : start + images], pixels[start : start + images]
         if by_pixel:

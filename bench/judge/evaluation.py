@@ -118,7 +118,6 @@ def _of_model(asked: Asked, model: Model, stage: Stage) -> Evaluated:
     if config is None and not asked.pairs:
         config = model.config
     judged = []
-    alignments: set[Alignment | None] = set()
     for protocol in (*_bins(asked, model), *_tests(config)):
         if protocol.name in lists:
             raise UserError(f"--pairs: the data set has a protocol {protocol.name!r}, too; use NAME=FILE")
@@ -126,18 +125,18 @@ def _of_model(asked: Asked, model: Model, stage: Stage) -> Evaluated:
         stage(f"{pairs.name}: {len(pairs.images):,} images, {len(pairs):,} pairs")
         rows = model.embed(faces, flip=flip, batch_size=batch_size)
         one = judge_embeddings(pairs, rows, settings, flip=flip, source=model.name)
-        judged.append(Judged(one, partial(_row_of, faces)))
-        alignments.add(protocol.alignment)
+        judged.append(Judged(one, partial(_row_of, faces), protocol.alignment))
     for name, pairs in lists.items():
         stage(f"{name}: {len(pairs.images):,} images, {len(pairs):,} pairs")
         rows = model.embed_images(
             images[name], pairs.images, flip=flip, batch_size=batch_size, threads=usable_cpus()
         )
         one = judge_embeddings(pairs, rows, settings, flip=flip, source=model.name)
-        judged.append(Judged(one, partial(_named, images[name], pairs, model.size_px or 0)))
-        alignments.add(_alignment_of(asked.images))
+        image_of = partial(_named, images[name], pairs, model.size_px or 0)
+        judged.append(Judged(one, image_of, _alignment_of(asked.images)))
     if not judged:
         raise UserError(f"{model.name}: its data set has no test pairs; give --pairs and --images")
+    alignments = {one.alignment for one in judged}
     return Evaluated(
         file_name(model.name),
         tuple(judged),

@@ -14,7 +14,7 @@ from pydantic import JsonValue
 from bench.data.pair_sheet import hardest_pairs_sheet
 from bench.errors import UserError
 from bench.judge.judgement import Judgement, document
-from bench.results import Preprocessing, RunFolder, Thresholds, atomic_file, write_json
+from bench.results import Alignment, Preprocessing, RunFolder, Thresholds, atomic_file, write_json
 from reports.figures import save_distance_histogram, save_roc
 
 NO_IMAGES = Preprocessing(size_px=None, crop_px=None, standardization=None, flip=None)
@@ -27,10 +27,12 @@ class Judged:
     Args:
         judgement: of one protocol.
         image_of: index among the protocol's images -> (3, H, W) uint8.
+        alignment: how the faces were cut out of their pictures; None: nothing tells.
     """
 
     judgement: Judgement
     image_of: Callable[[int], NDArray[np.uint8]] | None
+    alignment: Alignment | None = None
 
 
 def as_json(name: str, judged: Sequence[Judged], *, curves: bool) -> dict[str, JsonValue]:

@@ -77,6 +77,7 @@ def track_evaluation(
             seed=0,
             data_name=", ".join(one.judgement.pairs.name for one in judged),
             data_checksum=_checksum(judged),
+            test_alignment={one.judgement.pairs.name: one.alignment for one in judged if one.alignment},
             state="FINISHED",
             started_at=state.started_at,
             ended_at=state.started_at,

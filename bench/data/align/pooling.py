@@ -30,7 +30,7 @@ class SlicedMaxPool2d(nn.Module):
         self._kernel, self._stride, self._ceil = kernel, stride, pool.ceil_mode
 
     def forward(self, inputs: Tensor) -> Tensor:
-        """(B, C, H, W) -> (B, C, h, w), H and W at least 1 more than half the kernel size."""
+        """(B, C, H, W) -> (B, C, h, w); at least one window has to fit, as torch asks it."""
         for dim in (2, 3):
             inputs = self._along(inputs, dim)
         return inputs

@@ -14,6 +14,7 @@ from PIL import Image
 
 from bench.backbones import BACKBONES
 from bench.data import Preprocess
+from bench.data.align import AlignSettings
 from bench.images import decode_image
 from bench.judge.models import Model, model_of_run
 from bench.results import RunFolder
@@ -302,6 +303,8 @@ def test_a_tracked_evaluation_is_a_run_of_mlflow_each_time(
 ) -> None:
     from mlflow import MlflowClient
 
+    settings = AlignSettings(size_px=40, margin_px=8)
+    (small.images / "alignment.json").write_text(settings.model_dump_json())
     call = ("eval", "--run", str(trained_run), *IMAGES, *FAST, "--track", "--json", "out.json")
     for _ in range(2):
         assert bench_command(*call).code == 0
@@ -315,6 +318,9 @@ def test_a_tracked_evaluation_is_a_run_of_mlflow_each_time(
     assert newest.data.params["evaluate.metric"] == "sqeuclidean"
     artifacts = {one.path for one in client.list_artifacts(newest.info.run_id)}
     assert {"record.json", "pairs.npz", "thresholds.json", "figures"} <= artifacts
-    # nothing is left to deliver
     folder = RunFolder(Path("runs/evaluations") / f"{trained_run.name}-pairs")
+    record = folder.record()
+    assert record is not None
+    assert record.test_alignment == {"pairs": settings.alignment}
+    # nothing is left to deliver
     assert deliver(folder, TrackingSettings(experiment="faceloss-bench-evaluations")).num_points == 0
