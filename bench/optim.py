@@ -74,13 +74,9 @@ def sgd(
     nesterov: bool = False,
 ) -> torch.optim.Optimizer:
     """Stochastic gradient descent with momentum; facenet's MOM is 0.9 with Nesterov's."""
+    # not in one pass: torch's kernel wants the momentum of all parameters or of none, and some may be frozen
     return torch.optim.SGD(
-        groups,
-        lr=learning_rate,
-        weight_decay=weight_decay,
-        momentum=momentum,
-        nesterov=nesterov,
-        fused=_in_one_pass(groups),
+        groups, lr=learning_rate, weight_decay=weight_decay, momentum=momentum, nesterov=nesterov
     )
 
 
