@@ -88,7 +88,7 @@ class Attempt:
         self._device = device
         self._progress = progress
         self._interrupts = interrupts
-        self._clock = Clock()
+        self._clock = Clock(names_parts=profile)
         self._checkpoints = Checkpoints(folder.checkpoints, kept=config.runtime.checkpoints_kept)
         self._state = new_state(config.name, config.hash, config.seed)
         self._resumed_from: int | None = None

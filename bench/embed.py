@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, Literal
 
 import numpy as np
@@ -27,6 +27,8 @@ def weights_dtype(precision: Precision) -> torch.dtype:
 
 def autocast(device: torch.device, precision: Precision) -> AbstractContextManager[Any]:
     """The arithmetic that the backbone runs in; weights stay float32."""
+    if precision not in _HALF and not torch.is_autocast_enabled(device.type):
+        return nullcontext()  # one that is off takes as long to enter as some losses to compute
     return torch.autocast(device.type, _HALF.get(precision, torch.bfloat16), enabled=precision in _HALF)
 
 

@@ -16,7 +16,7 @@ from bench import rows
 from bench.ahead import Ahead, Ready
 from bench.config import RunConfig
 from bench.data import Augment, Batch, FaceSet, Preprocess
-from bench.data.batches import Draw, Indices, torch_seed
+from bench.data.batches import Draw, Indices, step_seed, torch_seed
 from bench.device import seed_random
 from bench.distributed import World
 from bench.embed import backbone_input, forward
@@ -253,7 +253,7 @@ def _step(learner: Learner, recipe: Recipe, outside: Outside, ahead: Ahead) -> N
 
     with clock.part("data"):
         # dropout differs between processes, as it does between the rows of one batch
-        seed_random(torch_seed(config.seed, Draw.FORWARD, learner.step, world.rank), recipe.device)
+        seed_random(step_seed(config.seed, Draw.FORWARD, learner.step, world.rank), recipe.device)
         ready = ahead.take(embed, more=learner.step + 1 < length.total_steps)
         batch = ready.batch
     with clock.part("forward"):
@@ -270,14 +270,14 @@ def _step(learner: Learner, recipe: Recipe, outside: Outside, ahead: Ahead) -> N
         embeddings = world.gather(passes.forward())
     with clock.part("loss"):
         # a miner that draws draws alike everywhere
-        seed_random(torch_seed(config.seed, Draw.LOSS, learner.step), recipe.device)
+        seed_random(step_seed(config.seed, Draw.LOSS, learner.step), recipe.device)
         loss.set_progress(learner.step / length.epoch_steps)
         try:
             output = loss(embeddings, ready.labels)
         except ValueError as error:  # a batch that it cannot use
             raise TrainingError(f"step {learner.step + 1}: loss: {config.loss.name}: {error}") from error
         rate = recipe.schedule(learner.step)
-        if not torch.isfinite(output.total):
+        if not math.isfinite(output.total.item()):
             seen = not_finite_rows(recipe.faces, batch.indices, embeddings)
             raise TrainingError(_not_finite(output, learner.step + 1, rate, seen))
     with clock.part("backward"):
@@ -293,7 +293,8 @@ def _step(learner: Learner, recipe: Recipe, outside: Outside, ahead: Ahead) -> N
         if scale:
             scale.unscale(gradients)
         norm = learner.shards.total_norm(parameters)
-        is_finite = bool(torch.isfinite(norm))
+        gradient_norm = norm.item()
+        is_finite = math.isfinite(gradient_norm)
         if scale:
             extra |= {"loss_scale": scale.scale, "step_skipped": float(not is_finite)}
             scale.update(finite=is_finite)
@@ -304,7 +305,7 @@ def _step(learner: Learner, recipe: Recipe, outside: Outside, ahead: Ahead) -> N
                 f"gradient is not; the weights of step {learner.step} are untouched; look for a root or "
                 "logarithm at 0"
             )
-        extra["gradient_norm"] = float(norm) if is_finite else math.nan
+        extra["gradient_norm"] = gradient_norm if is_finite else math.nan
         if is_finite:
             if config.train.clip_norm is not None:
                 torch.nn.utils.clip_grads_with_norm_(parameters, config.train.clip_norm, norm)

@@ -7,20 +7,27 @@ from collections.abc import Mapping
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from losses import LossOutput
+
+_APART = 64  # steps whose values may stay apart: to join them costs as much for many as for one
 
 
 class Window:
     """Gathers the values of every step and gives their means once a line.
 
-    Values stay on the device until the line is due, so that logging costs one transfer a line. The values of
-    an unfinished window go into the checkpoint: a resumed run writes the line that it would have written.
+    Values stay on the device until the line is due, so that logging costs one transfer a line (or one in 64
+    steps, where lines are rarer). The values of an unfinished window go into the checkpoint: a resumed run
+    writes the line that it would have written.
     """
 
     def __init__(self) -> None:
         self._names: list[str] = []
-        self._rows: list[torch.Tensor] = []
+        self._rows = torch.empty(0, 0, dtype=torch.float64)  # (steps, names)
+        self._values: list[Tensor] = []  # of later steps, one after the other
+        self._extra: list[float] = []
+        self._later = 0
         self._images = 0
         self._seconds = 0.0
         self._mark = time.perf_counter()
@@ -28,9 +35,12 @@ class Window:
     def add(self, output: LossOutput, extra: Mapping[str, float], images: int) -> None:
         """Take the values of one step that trained on `images` images."""
         values = {"loss": output.total.detach(), **output.parts, **output.monitors}
-        self._names = [f"train/{name}" for name in [*values, *extra]]
-        row = torch.stack([torch.as_tensor(value).to(output.total) for value in values.values()]).double()
-        self._rows.append(torch.cat([row, row.new_tensor(list(extra.values()))]))
+        self._names = [*values, *extra]
+        self._values += values.values()
+        self._extra += extra.values()
+        self._later += 1
+        if self._later == _APART:
+            self._joined()
         self._images += images
         now = time.perf_counter()
         self._seconds += now - self._mark
@@ -42,19 +52,37 @@ class Window:
 
     def means(self) -> dict[str, float]:
         """Name -> mean over the steps that define it, and `train/images_per_s`; empties the window."""
-        means = torch.stack(self._rows).nanmean(0).tolist()
-        metrics = dict(zip(self._names, means, strict=True))
+        means = self._joined().nanmean(0).tolist()
+        metrics = {f"train/{name}": mean for name, mean in zip(self._names, means, strict=True)}
         metrics["train/images_per_s"] = self._images / max(self._seconds, 1e-9)
-        self._rows, self._images, self._seconds = [], 0, 0.0
+        self._rows, self._images, self._seconds = self._rows[:0], 0, 0.0
         return metrics
 
     def state_dict(self) -> dict[str, Any]:
         """The unfinished window."""
-        rows = torch.stack(self._rows).cpu() if self._rows else None
-        return {"names": self._names, "rows": rows, "images": self._images, "seconds": self._seconds}
+        rows = self._joined()
+        return {
+            "names": [f"train/{name}" for name in self._names],
+            "rows": rows if len(rows) else None,
+            "images": self._images,
+            "seconds": self._seconds,
+        }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Continue an unfinished window."""
-        self._names = state["names"]
-        self._rows = [] if state["rows"] is None else list(state["rows"])
+        self._names = [name.removeprefix("train/") for name in state["names"]]
+        self._rows = self._rows[:0] if state["rows"] is None else state["rows"].cpu()
+        self._values, self._extra, self._later = [], [], 0
         self._images, self._seconds = state["images"], state["seconds"]
+
+    @torch.no_grad()
+    def _joined(self) -> Tensor:
+        """(steps, names) of the window so far, float64."""
+        if self._later:
+            loss = self._values[0]
+            values = torch.stack([torch.as_tensor(value).to(loss) for value in self._values])
+            extra = torch.tensor(self._extra, dtype=torch.float64).view(self._later, -1)
+            rows = torch.cat([values.cpu().double().view(self._later, -1), extra], 1)
+            self._rows = torch.cat([self._rows, rows]) if len(self._rows) else rows
+            self._values, self._extra, self._later = [], [], 0
+        return self._rows

@@ -88,8 +88,10 @@ class Loss(nn.Module):
                 that the loss is finite.
         """
         check_batch(embeddings, labels, self.num_classes)
+        wide = embeddings if embeddings.dtype == torch.float64 else embeddings.float()
+        if not torch.is_autocast_enabled(embeddings.device.type):
+            return self.compute(wide, labels)
         with torch.autocast(embeddings.device.type, enabled=False):
-            wide = embeddings if embeddings.dtype == torch.float64 else embeddings.float()
             return self.compute(wide, labels)
 
     def compute(self, embeddings: Tensor, labels: Tensor) -> LossOutput:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 
 from losses.mining import Comparison
 
-_PERCENTILES = (0.05, 0.50, 0.95)
+_SHARES = (0.05, 0.50, 0.95)
+_PERCENTILES = tuple(f"{pair}_p{share * 100:.0f}" for pair in ("d_ap", "d_an") for share in _SHARES)
 _MAX_PAIRS = 65_536
 _MIN_ANCHORS = 64
 
@@ -40,22 +43,18 @@ def distance_percentiles(comparison: Comparison) -> dict[str, Tensor]:
     Squared Euclidean whatever the loss uses, so that they stand beside the protocol's thresholds. Up to
     65,536 pairs all enter; in larger batches those of evenly spaced anchors, at least 64. nan: no such pair.
     """
-    num_anchors, num_references = comparison.distances.shape
+    distances, own, is_positive = comparison.distances, comparison.same_identity, comparison.is_positive
+    num_anchors, num_references = distances.shape
     wanted = min(num_anchors, max(_MIN_ANCHORS, _MAX_PAIRS // num_references))
-    anchors = torch.arange(wanted, device=comparison.distances.device) * num_anchors // wanted
-    distances = comparison.distances[anchors]
-    own = comparison.same_identity[anchors]
-    positives = torch.where(comparison.is_positive[anchors], distances.gather(1, own), torch.nan)
+    if wanted < num_anchors:
+        anchors = torch.arange(wanted, device=distances.device) * num_anchors // wanted
+        distances, own, is_positive = (whole[anchors] for whole in (distances, own, is_positive))
+    positives = torch.where(is_positive, distances.gather(1, own), torch.nan)
     negatives = distances.scatter(1, own, torch.nan)
-    shares = torch.tensor(_PERCENTILES, dtype=distances.dtype, device=distances.device)
-    found: dict[str, Tensor] = {}
-    for name, values in (("d_ap", positives), ("d_an", negatives)):
-        quantiles = values.flatten().nanquantile(shares)
-        quantiles = quantiles if comparison.squared else quantiles.square()
-        found |= {
-            f"{name}_p{share * 100:.0f}": value for share, value in zip(_PERCENTILES, quantiles, strict=True)
-        }
-    return found
+    shares = torch.tensor(_SHARES, dtype=distances.dtype, device=distances.device)
+    quantiles = torch.cat([values.flatten().nanquantile(shares) for values in (positives, negatives)])
+    quantiles = quantiles if comparison.squared else quantiles.square()
+    return dict(zip(_PERCENTILES, quantiles.unbind(), strict=True))
 
 
 @torch.no_grad()
@@ -67,9 +66,8 @@ def spread(unit: Tensor) -> dict[str, Tensor]:
     between 1 (a line) and min(B - 1, D); 0 without any spread.
     """
     centered = unit - unit.mean(0)
-    variance = centered.square().sum() / len(unit)
-    # C and the Gram matrix have the same eigenvalues: take the smaller
+    length = torch.linalg.vector_norm(centered)
+    # B C and the Gram matrix have the same eigenvalues: take the smaller. vector_norm: of all entries
     product = centered.T @ centered if len(unit) > unit.shape[1] else centered @ centered.T
-    squares = (product / len(unit)).square().sum()
-    tiny = torch.finfo(unit.dtype).tiny
-    return {"embedding_std": variance.sqrt(), "effective_rank": variance.square() / squares.clamp_min(tiny)}
+    root = length.square() / torch.linalg.vector_norm(product).clamp_min(torch.finfo(unit.dtype).tiny)
+    return {"embedding_std": length / math.sqrt(len(unit)), "effective_rank": root.square()}

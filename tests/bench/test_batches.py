@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from bench.data.batches import PK, Balanced, Random
+from bench.data.batches import PK, Balanced, Draw, Random, step_seed, torch_seed
 from bench.errors import UserError
 
 LABELS = np.repeat(np.arange(10), 6)
@@ -110,3 +110,11 @@ def test_pk_that_the_data_cannot_give_is_refused_in_words() -> None:
     )
     with pytest.raises(UserError, match=message):
         PK(labels, 0, people=2, images=3)
+
+
+@pytest.mark.parametrize("rank", [0, 3])
+def test_the_seed_of_a_step_is_the_same_in_whatever_order_steps_are_asked_for(rank: int) -> None:
+    steps = [0, 1, 63, 64, 130, 65, 2]
+    found = [step_seed(7, Draw.FORWARD, step, rank) for step in steps]
+    assert found == [torch_seed(7, Draw.FORWARD, step, rank) for step in steps]
+    assert len({*found, step_seed(8, Draw.FORWARD, 0, rank), step_seed(7, Draw.LOSS, 0, rank)}) == 9
