@@ -27,6 +27,7 @@ from bench.cli.verify import verify
 from bench.cli.worker import worker
 from bench.errors import BenchError, Killed, one_line
 from bench.memory import is_out_of_memory
+from bench.undisturbed import import_torch_undisturbed
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -56,6 +57,7 @@ def main() -> None:
     # Before torch is imported: its idle threads sleep instead of spinning. On a machine with other work that
     # made training 2 to 10 times faster (two threads on two busy cores).
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    import_torch_undisturbed()
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")  # a terminal without ± still gets its figures

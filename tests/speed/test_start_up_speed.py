@@ -47,8 +47,10 @@ def called(*command: str) -> Callable[[], None]:
 
 
 def _call(*command: str, **environment: str) -> None:
+    # With byte code beside the modules, as users have it: compiling ours takes a tenth of a second each time.
+    inherited = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
     subprocess.run(
-        [sys.executable, *command], env={**os.environ, **environment}, capture_output=True, check=True
+        [sys.executable, *command], env={**inherited, **environment}, capture_output=True, check=True
     )
 
 
