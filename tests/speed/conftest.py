@@ -53,6 +53,7 @@ class Race(Protocol):
         size: float | None = ...,
         large: bool = ...,
         once: bool = ...,
+        rounds: int = ...,
     ) -> None:
         """Time the contestants.
 
@@ -70,6 +71,7 @@ class Race(Protocol):
             size: of the work, where the rows of a table differ in nothing else: the page says how time grows.
             large: takes seconds or gigabytes, so that an ordinary test run leaves it out.
             once: takes minutes, so that the first call is the only round.
+            rounds: at least so many, where contestants differ by less than the machine does in a minute.
         """
 
 
@@ -90,6 +92,7 @@ def race(benchmark: Any, request: pytest.FixtureRequest) -> Race:
         size: float | None = None,
         large: bool = False,
         once: bool = False,
+        rounds: int = MIN_ROUNDS,
     ) -> None:
         if large and not benchmark.enabled:
             pytest.skip("a race of this size needs --benchmark-enable")
@@ -115,7 +118,10 @@ def race(benchmark: Any, request: pytest.FixtureRequest) -> Race:
             benchmark(lambda: None)
             return
         works = {name: work for name, (_, work) in contestants.items()}
-        times = {name: [warm[name]] for name in works} if once else _in_turns(works, sum(warm.values()))
+        if once:
+            times = {name: [warm[name]] for name in works}
+        else:
+            times = _in_turns(works, sum(warm.values()), rounds)
         benchmark.extra_info["race"] = {
             "table": table,
             "row": row,
@@ -149,9 +155,9 @@ def _once(work: Work, *, with_peak: bool) -> tuple[Any, float, float | None]:
     return result, seconds, None if before is None else max(0.0, status_mib("VmHWM") - before)
 
 
-def _in_turns(works: Mapping[str, Work], warm_s: float) -> dict[str, list[float]]:
+def _in_turns(works: Mapping[str, Work], warm_s: float, least: int) -> dict[str, list[float]]:
     """Rounds in which each contestant works once, in a direction that alternates."""
-    rounds = min(MAX_ROUNDS, max(MIN_ROUNDS, int(BUDGET_S / max(warm_s, 1e-9))))
+    rounds = min(MAX_ROUNDS, max(least, int(BUDGET_S / max(warm_s, 1e-9))))
     times: dict[str, list[float]] = {name: [] for name in works}
     gc.collect()
     gc.disable()

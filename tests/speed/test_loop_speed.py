@@ -20,7 +20,7 @@ import torch
 from .conftest import Race, Seconds
 from .watched import Watched
 
-FIRST, LAST = 10, 210  # steps between which time is taken: the first ones warm up
+FIRST, LAST = 10, 110  # steps between which time is taken: the first ones warm up
 CONFIG = """\
 data: {{name: rendered, identities: 16, images_per_identity: 16, size_px: 64, test_pairs: 4,
        validation_pairs: 3}}
@@ -110,4 +110,5 @@ def test_loop(race: Race, loss: str, tmp_path: Path, monkeypatch: pytest.MonkeyP
         per=LAST - FIRST,
         details=details,
         large=True,
+        rounds=9,
     )
