@@ -19,6 +19,7 @@ from bench.device import check_precision, choose_arithmetic, choose_device, choo
 from bench.distributed import join_world
 from bench.errors import UserError
 from bench.follow import Over, follow
+from bench.heap import keep_freed_memory
 from bench.interrupts import Interrupts
 from bench.progress import Progress, Quiet
 from bench.results import RunFolder, RunRecord
@@ -64,6 +65,8 @@ def run(
     with Interrupts() as interrupts, join_world(config.runtime.timeout_s, interrupts.held) as world:
         device = choose_device(config.runtime.device, world)
         choose_threads(config.runtime.threads, world)
+        if device.type == "cpu":
+            keep_freed_memory()
         runtime = config.runtime
         choose_arithmetic(
             device,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import torch
@@ -11,7 +11,7 @@ from torch import Tensor
 
 from losses import LossOutput
 
-_APART = 64  # steps whose values may stay apart: to join them costs as much for many as for one
+_APART = 64  # steps whose values may stay apart
 
 
 class Window:
@@ -25,9 +25,8 @@ class Window:
     def __init__(self) -> None:
         self._names: list[str] = []
         self._rows = torch.empty(0, 0, dtype=torch.float64)  # (steps, names)
-        self._values: list[Tensor] = []  # of later steps, one after the other
-        self._extra: list[float] = []
-        self._later = 0
+        self._values: list[Tensor] = []  # of each later step
+        self._extra: list[list[float]] = []
         self._images = 0
         self._seconds = 0.0
         self._mark = time.perf_counter()
@@ -36,10 +35,10 @@ class Window:
         """Take the values of one step that trained on `images` images."""
         values = {"loss": output.total.detach(), **output.parts, **output.monitors}
         self._names = [*values, *extra]
-        self._values += values.values()
-        self._extra += extra.values()
-        self._later += 1
-        if self._later == _APART:
+        # a copy: what a loss says may be a buffer of its own that the next step writes over
+        self._values.append(torch.stack(_alike(values.values(), output.total)).detach())
+        self._extra.append(list(extra.values()))
+        if len(self._values) == _APART:
             self._joined()
         self._images += images
         now = time.perf_counter()
@@ -72,17 +71,24 @@ class Window:
         """Continue an unfinished window."""
         self._names = [name.removeprefix("train/") for name in state["names"]]
         self._rows = self._rows[:0] if state["rows"] is None else state["rows"].cpu()
-        self._values, self._extra, self._later = [], [], 0
+        self._values, self._extra = [], []
         self._images, self._seconds = state["images"], state["seconds"]
 
-    @torch.no_grad()
     def _joined(self) -> Tensor:
         """(steps, names) of the window so far, float64."""
-        if self._later:
-            loss = self._values[0]
-            values = torch.stack([torch.as_tensor(value).to(loss) for value in self._values])
-            extra = torch.tensor(self._extra, dtype=torch.float64).view(self._later, -1)
-            rows = torch.cat([values.cpu().double().view(self._later, -1), extra], 1)
+        if self._values:
+            values = torch.stack(self._values).cpu().double()
+            rows = torch.cat([values, torch.tensor(self._extra, dtype=torch.float64)], 1)
             self._rows = torch.cat([self._rows, rows]) if len(self._rows) else rows
-            self._values, self._extra, self._later = [], [], 0
+            self._values, self._extra = [], []
         return self._rows
+
+
+def _alike(values: Iterable[Tensor | float], total: Tensor) -> list[Tensor]:
+    """Scalars that can be stacked; a plain number, or one on another device, comes to that of the loss."""
+    return [
+        value
+        if isinstance(value, Tensor) and value.device == total.device
+        else torch.as_tensor(value).to(total)
+        for value in values
+    ]

@@ -24,6 +24,23 @@ def filled(window: Window, steps: range) -> Window:
     return window
 
 
+def test_values_are_those_of_their_step_though_a_loss_writes_over_them() -> None:
+    window, buffer = Window(), torch.zeros(())
+    for step in range(4):
+        buffer.fill_(step)
+        window.add(LossOutput(torch.tensor(1.0), {"mean": buffer}), {}, images=1)
+    assert window.means()["train/mean"] == 1.5
+
+
+def test_numbers_of_other_types_have_their_mean_too() -> None:
+    window = Window()
+    monitors = {"whole": torch.tensor(3), "yes": torch.tensor(True), "wide": torch.tensor(2.5).double()}
+    window.add(LossOutput(torch.tensor(1.0), {"plain": 4.0}, monitors), {}, images=1)  # type: ignore[dict-item]
+    found = window.means()
+    del found["train/images_per_s"]
+    assert found == {"train/loss": 1, "train/plain": 4, "train/whole": 3, "train/yes": 1, "train/wide": 2.5}
+
+
 # 64 is where values are joined on the way
 @pytest.mark.parametrize("steps", [1, 10, 64, 65, 150])
 def test_a_line_is_the_mean_of_its_steps(steps: int) -> None:
