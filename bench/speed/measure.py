@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.errors import UserError
-from bench.results import code_version, cpu_name, now, package_versions, to_the_second
+from bench.results import Code, code_version, cpu_name, now, package_versions, to_the_second
 from bench.speed.results import Contestant, Provenance, Results, Row
 
 _ENDED = re.compile(r".*::(test_\S+) (PASSED|FAILED|SKIPPED|ERROR)")  # pytest -v
@@ -81,19 +81,19 @@ def measure(
         UserError: no such tests.
     """
     written, failures = [], []
+    code = code_version()  # before the results of one file make the tree of the next a changed one
     for file in sorted(folder.glob("test_*_speed.py")):
         finished = run_races(file, only, report=report)
         failures += finished.failures
         if finished.races:
             area = file.stem.removeprefix("test_").removesuffix("_speed")
-            written.append(_write(finished.races, results / f"{area}.json", command))
+            written.append(_write(finished.races, results / f"{area}.json", command, code))
     if not written and not failures:
         raise UserError(f"no test of {folder} matches --only {only!r}; 'pytest {folder} --co -q' lists them")
     return written, failures
 
 
-def _write(races: list[Measured], path: Path, command: str) -> Path:
-    code = code_version()
+def _write(races: list[Measured], path: Path, command: str, code: Code) -> Path:
     provenance = Provenance(
         command=command,
         date=to_the_second(now()),

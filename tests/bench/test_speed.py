@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import math
 import subprocess
@@ -11,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from bench.errors import UserError
+from bench.results import Code
 from bench.speed import Contestant, Provenance, Ratio, Results, Row, compare, measure, write_page
 
 from .conftest import Bench
@@ -103,6 +105,21 @@ def test_races_are_recorded_and_those_that_fail_are_named(toys: Path, tmp_path: 
     assert (plain.table, plain.row, len(plain.ours.times_s)) == ("Plain", "plain", 3)
     run = results.runs[sums.provenance]
     assert run.command == "bench speed" and "torch" in run.packages
+
+
+def test_results_of_one_file_do_not_make_the_tree_of_the_next_a_changed_one(
+    toys: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (toys / "test_more_speed.py").write_text(TOY)
+    results = tmp_path / "results"
+    monkeypatch.setattr(
+        importlib.import_module("bench.speed.measure"),  # by its name there the function is found
+        "code_version",
+        lambda: Code(version="0", git_commit="0" * 40, git_dirty=results.exists()),
+    )
+    written, _ = measure(toys, "sums", results, "bench speed", lambda text: None)
+    assert [path.name for path in written] == ["more.json", "toy.json"]
+    assert [run.dirty for path in written for run in Results.read(path).runs.values()] == [False, False]
 
 
 def test_a_process_that_dies_loses_its_own_file_alone(toys: Path, tmp_path: Path) -> None:
