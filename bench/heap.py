@@ -10,7 +10,7 @@ import sys
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
 _LARGEST_IN_HEAP = 32 * 2**20  # bytes; the most that glibc takes
 _KEPT = 2**30
-_SET_BY_USER = ("MALLOC_TRIM_THRESHOLD_", "MALLOC_MMAP_THRESHOLD_", "MALLOC_TOP_PAD_")
+_SET_BY_USER = ("GLIBC_TUNABLES", "MALLOC_MMAP_THRESHOLD_", "MALLOC_TOP_PAD_", "MALLOC_TRIM_THRESHOLD_")
 
 
 def keep_freed_memory() -> bool:
@@ -24,7 +24,7 @@ def keep_freed_memory() -> bool:
     Returns:
         Whether it does: only glibc can, and what the user's environment says of it goes first.
     """
-    if sys.platform != "linux" or any(name in os.environ for name in (*_SET_BY_USER, "GLIBC_TUNABLES")):
+    if sys.platform != "linux" or any(name in os.environ for name in _SET_BY_USER):
         return False
     try:
         mallopt = ctypes.CDLL(None).mallopt

@@ -10,6 +10,8 @@ import sys
 
 import pytest
 
+from bench import heap
+
 STEP = """
 import sys
 from pathlib import Path
@@ -67,11 +69,35 @@ def test_what_the_environment_says_of_it_goes_first() -> None:
     assert after < 20
 
 
-def test_where_the_c_library_cannot_nothing_happens(monkeypatch: pytest.MonkeyPatch) -> None:
-    from bench import heap
+class Library:
+    """A C library that knows `mallopt` and takes every setting but those refused."""
 
-    monkeypatch.setattr(heap.sys, "platform", "darwin")
-    assert heap.keep_freed_memory() is False
-    monkeypatch.undo()
-    monkeypatch.setattr(heap.ctypes, "CDLL", lambda _: object())  # musl has no such function
-    assert heap.keep_freed_memory() is False
+    def __init__(self, *refused: int) -> None:
+        self.refused = refused
+        self.asked: list[tuple[int, int]] = []
+
+    def mallopt(self, what: int, value: int) -> int:
+        self.asked.append((what, value))
+        return what not in self.refused
+
+
+@pytest.mark.parametrize(
+    ("system", "library", "kept"),
+    [
+        ("linux", Library(), True),
+        ("linux", Library(-1), False),
+        ("linux", object(), False),  # musl
+        ("darwin", Library(), False),
+    ],
+)
+def test_only_glibc_is_told_and_its_answer_is_given(
+    system: str, library: object, *, kept: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("MALLOC_TRIM_THRESHOLD_", "MALLOC_MMAP_THRESHOLD_", "MALLOC_TOP_PAD_", "GLIBC_TUNABLES"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(heap.sys, "platform", system)
+    monkeypatch.setattr(heap.ctypes, "CDLL", lambda _: library)
+    assert heap.keep_freed_memory() is kept
+    if isinstance(library, Library):
+        told = [(-3, 32 * 2**20), (-1, 2**30)]
+        assert library.asked == (told if system == "linux" else [])
