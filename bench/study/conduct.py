@@ -14,6 +14,7 @@ from functools import partial
 from typing import Protocol, TypeVar
 
 from bench import tracking
+from bench.checkpoint import Checkpoints
 from bench.engine import tracking_settings
 from bench.errors import BenchError, ConfigError, Pruned
 from bench.interrupts import Interrupts
@@ -235,7 +236,7 @@ class Conductor:
         claim = running.claim
         self._board.drop(outcome.job.title)
         if outcome.died and self._patiently(lambda: self._ledger.may_try_again(claim)):
-            self._board.note(f"trial {claim.number}: {outcome.error}; it goes on from its last checkpoint")
+            self._board.note(f"trial {claim.number}: {outcome.error}; {_next_start(outcome.job)}")
             self._running[outcome.job] = running
             self._requeue(running, counts_as_start=True)
             return
@@ -338,6 +339,11 @@ def standing(ledger: Ledger, counts: Counts, durations_s: Sequence[float], at_on
         minutes, seconds = divmod(round(mean_s * left / max(1, at_once)), 60)
         parts.append(f"{minutes}:{seconds:02d} left")
     return ", ".join(parts)
+
+
+def _next_start(job: Job) -> str:
+    has_any = Checkpoints(RunFolder(job.folder).checkpoints, kept=1).has_any()
+    return "it goes on from its last checkpoint" if has_any else "it begins again: it had no checkpoint yet"
 
 
 class Conducts(Protocol):

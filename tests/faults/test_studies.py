@@ -83,15 +83,21 @@ def trials() -> list[Any]:
     return optuna.load_study(study_name="faulty", storage=storage).get_trials(deepcopy=False)
 
 
-def trial_processes() -> dict[int, int]:
-    """Trial -> pid of the process that trains it, as soon as it has a checkpoint."""
+def running_trials() -> dict[int, int]:
+    """Trial -> pid of the process that trains it."""
     found = {}
-    for checkpoint in Path("runs/studies/faulty/trials").glob("*/*/checkpoints/step-*.pt"):
-        run = checkpoint.parents[1]
-        state = json.loads((run / "state.json").read_text())
+    for path in Path("runs/studies/faulty/trials").glob("*/*/state.json"):
+        state = json.loads(path.read_text())
         if state["state"] == "RUNNING":
-            found[int(run.parent.name)] = state["pid"]
+            found[int(path.parent.parent.name)] = state["pid"]
     return found
+
+
+def trial_processes() -> dict[int, int]:
+    """Those that have a whole checkpoint: its checksum is written last."""
+    whole = Path("runs/studies/faulty/trials").glob("*/*/checkpoints/step-*.json")
+    numbers = {int(path.parents[2].name) for path in whole}
+    return {number: pid for number, pid in running_trials().items() if number in numbers}
 
 
 def trial_tags_of(state: str) -> Callable[[], list[Path]]:
@@ -163,6 +169,20 @@ def test_a_killed_trial_goes_on_under_its_number_from_its_checkpoint(
     assert f"trial {number}: its process died (SIGKILL); it goes on from its last checkpoint" in output
     assert f"trial {number}: continuing after step" in output
     assert len(trials()) == 5
+    check_outcome()
+
+
+def test_a_trial_that_is_killed_before_its_first_checkpoint_begins_again(
+    workspace: Path, start: Start, injected: Injected
+) -> None:
+    # none is due by time: the first comes with the evaluation, 40 steps later
+    process = start("runtime.checkpoint_every_s=1000")
+    number, pid = next(iter(wait_until(running_trials).items()))
+    os.kill(pid, signal.SIGKILL)
+    injected("kill -9 of a trial", "the steps since the last checkpoint, done again")
+    output = finish(process)
+    assert f"trial {number}: its process died (SIGKILL); it begins again: it had no checkpoint yet" in output
+    assert "continuing after step" not in output
     check_outcome()
 
 

@@ -160,7 +160,7 @@ def running_with_checkpoint(name: str) -> list[Path]:
     """Run folders of trials that train and have something to go on from."""
     return [
         checkpoint.parents[1]
-        for checkpoint in Path(f"runs/studies/{name}/trials").glob("*/*/checkpoints/step-*.pt")
+        for checkpoint in Path(f"runs/studies/{name}/trials").glob("*/*/checkpoints/step-*.json")
         if json.loads((checkpoint.parents[1] / "state.json").read_text())["state"] == "RUNNING"
     ]
 
