@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
@@ -11,6 +11,7 @@ from typing import Self
 from torch import Tensor
 
 from bench.data import Batch, BatchSource, Counted, Embed
+from bench.threads import one_thread_beside
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,7 +51,7 @@ class Ahead:
     ) -> None:
         self._source = source
         self._prepare = prepare
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="bench-batches") if beside else None
+        self._thread = one_thread_beside("bench-batches") if beside else None
         self._next: Future[Ready] | None = None
         self._in_use: Tensor | None = None
 
