@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import os
 import sys
 
 import click
@@ -26,6 +25,7 @@ from bench.cli.track import track
 from bench.cli.verify import verify
 from bench.cli.worker import worker
 from bench.errors import BenchError, Killed, one_line
+from bench.idle_threads import let_idle_threads_sleep
 from bench.memory import is_out_of_memory
 from bench.undisturbed import import_torch_undisturbed
 
@@ -54,9 +54,7 @@ for _command in (
 
 def main() -> None:
     """Entry point: an error that a person can act on is one line and an exit code, never a traceback."""
-    # Before torch is imported: its idle threads sleep instead of spinning. On a machine with other work that
-    # made training 2 to 10 times faster (two threads on two busy cores).
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    let_idle_threads_sleep()
     import_torch_undisturbed()
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):

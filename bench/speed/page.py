@@ -153,9 +153,12 @@ def _origin(run: Provenance) -> str:
         f"{name} {version}" for name, version in run.packages.items() if version[0].isdigit()
     )
     state = " with changes" if run.dirty else ""
+    threads = (
+        f"{run.threads} torch threads where a row names no number" if run.threads > 1 else "1 torch thread"
+    )
     return (
-        f"Measured {run.date} by `{run.command}` at commit {run.commit[:8]}{state}; {run.cpu}, {run.threads} "
-        f"torch thread{'s' if run.threads > 1 else ''}, load {run.load:g} at the end; {packages}.\n"
+        f"Measured {run.date} by `{run.command}` at commit {run.commit[:8]}{state}; {run.cpu}, {threads}, "
+        f"load {run.load:g} at the end; {packages}.\n"
     )
 
 
