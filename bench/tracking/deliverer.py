@@ -67,6 +67,7 @@ class Deliverer:
         self._stop = threading.Event()
         self._is_away = self._uri in known_away  # the store does not answer, and that has been said
         self._deadline = 0.0
+        self._is_left = False  # the block has ended; the thread still waits for an answer
         self._thread = threading.Thread(target=self._work, name="bench-tracking", daemon=True)
 
     def watch(self, folder: RunFolder) -> None:
@@ -86,6 +87,7 @@ class Deliverer:
         while self._thread.is_alive() and time.monotonic() < self._deadline:
             self._thread.join(0.1)
         if self._thread.is_alive():
+            self._is_left = True
             self._say_backlog(StoreUnreachable(self._uri, f"no answer in {self._patience_s:g} s"))
 
     def _expect_answer(self, allowance_s: float) -> None:
@@ -174,6 +176,9 @@ class Deliverer:
             )
 
     def _say(self, problem: str) -> None:
+        # What a thread that was left behind meets adds nothing: the backlog and its remedy have been told.
+        if self._is_left and threading.current_thread() is self._thread:
+            return
         if problem not in self.problems:
             self.problems.append(problem)
             self._report(problem)

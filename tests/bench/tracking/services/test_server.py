@@ -167,9 +167,10 @@ def test_server_that_never_answers_delays_the_end_by_fifteen_seconds_at_most(run
             started = time.monotonic()
         took_s = time.monotonic() - started
     assert took_s < 17
-    assert len(deliverer.problems) == 1
-    assert f"MLflow at {settings.uri} cannot be reached (no answer in 15 s)" in deliverer.problems[0]
-    deliverer._thread.join(30)  # its request ends by its own time limit
+    deliverer._thread.join(30)  # its request ends as the socket is closed, or by its own time limit
+    assert not deliverer._thread.is_alive()
+    (problem,) = deliverer.problems  # what the thread met after that is not told as well
+    assert f"MLflow at {settings.uri} cannot be reached (no answer in 15 s)" in problem
 
 
 def _delivered_bytes(run) -> int:
