@@ -17,7 +17,7 @@ import gc
 import os
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -27,6 +27,8 @@ Work = Callable[[], Any]
 
 BUDGET_S = float(os.environ.get("BENCH_SPEED_BUDGET_S", "5"))  # of one race, all contestants together
 MIN_ROUNDS, MAX_ROUNDS = 3, 41
+# One thread is what sweeps give their workers, a thread a core is what a run by itself has.
+THREADS = [ONE_THREAD, A_THREAD_A_CORE] = ["one torch thread", "a torch thread a core"]
 ONLY_OURS = "BENCH_SPEED_ONLY_OURS" in os.environ
 
 
@@ -73,6 +75,23 @@ class Race(Protocol):
             once: takes minutes, so that the first call is the only round.
             rounds: at least so many, where contestants differ by less than the machine does in a minute.
         """
+
+
+@pytest.fixture
+def threads(request: pytest.FixtureRequest) -> Iterator[int]:
+    """Torch's threads for as long as a test takes, of those in `THREADS`."""
+    import torch
+
+    before = torch.get_num_threads()
+    number = len(os.sched_getaffinity(0)) if request.param == A_THREAD_A_CORE else 1
+    torch.set_num_threads(number)
+    yield number
+    torch.set_num_threads(before)
+
+
+def said(threads: int) -> str:
+    """How a row names them."""
+    return f"{A_THREAD_A_CORE}, {threads}" if threads > 1 else ONE_THREAD
 
 
 @pytest.fixture

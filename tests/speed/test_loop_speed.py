@@ -13,15 +13,12 @@ from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import torch
 
-from bench.device import usable_cpus
-
-from .conftest import Race, Seconds
+from .conftest import THREADS, Race, Seconds, said
 from .watched import Watched
 
 FIRST, LAST = 10, 110  # steps between which time is taken: the first ones warm up
@@ -46,17 +43,7 @@ BATCHES = {
 }
 
 
-@pytest.fixture
-def threads(request: pytest.FixtureRequest) -> Iterator[int]:
-    """Torch's threads, for as long as a race takes."""
-    before = torch.get_num_threads()
-    threads = usable_cpus() if request.param == "a thread a core" else 1
-    torch.set_num_threads(threads)
-    yield threads
-    torch.set_num_threads(before)
-
-
-@pytest.mark.parametrize("threads", ["one thread", "a thread a core"], indirect=True)
+@pytest.mark.parametrize("threads", THREADS, indirect=True)
 @pytest.mark.parametrize("loss", list(BATCHES))
 def test_loop(race: Race, loss: str, threads: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """`bench.run` with tracking, monitors, augmentation and checkpoints, and a bare loop on ready tensors."""
@@ -69,7 +56,6 @@ def test_loop(race: Race, loss: str, threads: int, tmp_path: Path, monkeypatch: 
     file.write_text(CONFIG.format(loss=loss, batch=BATCHES[loss], folder=tmp_path, first=FIRST, last=LAST))
     config = load_config(file, [f"runtime.threads={threads}"])
     data = DATASETS.build(config.data.name, {"cache": cache_folder()}, config.data.options)
-    said = "one torch thread" if threads == 1 else f"a torch thread a core, {threads}"
     parts: dict[str, float] = {}
     cpu_s: dict[str, list[float]] = {"ours": [], "the bare loop": []}
 
@@ -120,7 +106,7 @@ def test_loop(race: Race, loss: str, threads: int, tmp_path: Path, monkeypatch: 
 
     race(
         "The loop: one step of `bench run` beside a bare loop",
-        f"{loss}, batch 96, small backbone at 64 px, {said}",
+        f"{loss}, batch 96, small backbone at 64 px, {said(threads)}",
         ours=whole,
         limit=("forward, loss, backward, step, batches ready", bare),
         per=LAST - FIRST,

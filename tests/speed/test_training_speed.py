@@ -2,10 +2,10 @@
 
 The peer's loop is written anew from what its example does: a DataLoader that standardises image by image, the
 network as it is built, cross entropy, Adam. It reads the same pixels from memory and trains the same network;
-Inception-ResNet-v1 is that package's in both. Ours augments, tracks and monitors besides. The limit is the
-time that the network's multiplications and additions, counted by torch, take at the machine's peak in the
-precision of the row: that of a product of matrices or of a convolution, whichever is faster (they come from
-different libraries).
+Inception-ResNet-v1 is that package's in both. Both compute in the same number of torch threads. Ours augments,
+tracks and monitors besides. The limit is the time that the network's multiplications and additions, counted by
+torch, take at the machine's peak in the precision of the row: that of a product of matrices or of a
+convolution, whichever is faster (they come from different libraries).
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from .conftest import Race, Seconds
+from .conftest import THREADS, Race, Seconds, said
 from .watched import Watched
 
 MATRIX = 1024  # rows and columns of the products that find the peak
@@ -44,6 +44,7 @@ NETWORKS = {  # px; the steps between which time is taken: that many are also be
 DTYPES = {"float32": torch.float32, "bf16": torch.bfloat16}
 
 
+@pytest.mark.parametrize("threads", THREADS, indirect=True)
 @pytest.mark.parametrize("precision", list(DTYPES))
 @pytest.mark.parametrize(
     ("backbone", "batch"), [("inception_resnet_v1", 8), ("inception_resnet_v1", 16), ("small", 96)]
@@ -54,6 +55,7 @@ def test_training(
     backbone: str,
     batch: int,
     precision: str,
+    threads: int,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     benchmark: Any,
@@ -69,7 +71,7 @@ def test_training(
     file = tmp_path / "training.yaml"
     chosen = {"backbone": backbone, "size_px": size_px, "batch": batch, "precision": precision}
     file.write_text(CONFIG.format(**chosen, first=first, last=last, folder=tmp_path))
-    config = load_config(file, [f"runtime.threads={torch.get_num_threads()}"])
+    config = load_config(file, [f"runtime.threads={threads}"])
     data = DATASETS.build(config.data.name, {"cache": cache_folder()}, config.data.options)
     everyone = np.arange(len(data.train))  # as a list of rows, so that the memory map is copied
     images = torch.from_numpy(data.train.images[everyone])
@@ -124,7 +126,7 @@ def test_training(
 
     race(
         "Training: one step beside facenet-pytorch's loop",
-        f"{backbone} at {size_px} px, batch {batch}, train.precision={precision}",
+        f"{backbone} at {size_px} px, batch {batch}, train.precision={precision}, {said(threads)}",
         ours=ours,
         peers={"facenet-pytorch's loop in float32": notebook},
         limit=(
@@ -134,6 +136,7 @@ def test_training(
         per=last - first,
         columns=columns,
         large=True,
+        rounds=5,
     )
 
 
