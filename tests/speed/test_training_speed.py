@@ -136,7 +136,7 @@ def test_training(
         per=last - first,
         columns=columns,
         large=True,
-        rounds=9 if backbone == "small" else 5,
+        rounds=9,
     )
 
 
