@@ -161,8 +161,8 @@ def _delivery(
     if not config.tracking.enabled:
         yield
         return
-    settings = tracking.prepare(tracking_settings(config), report=progress.stage)
-    deliverer = tracking.Deliverer(settings, report=progress.stage)
+    settings = tracking.prepare(tracking_settings(config), report=progress.note)
+    deliverer = tracking.Deliverer(settings, report=progress.note)
     deliverer.watch(folder)
     with ExitStack() as stack:
         stack.enter_context(deliverer)

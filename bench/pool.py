@@ -397,7 +397,7 @@ class _PipeHandler(logging.Handler):
         self._progress = progress
 
     def emit(self, record: logging.LogRecord) -> None:
-        self._progress.stage(self.format(record))
+        self._progress.note(self.format(record))
 
 
 class _Pipe:
@@ -409,6 +409,9 @@ class _Pipe:
 
     def stage(self, text: str) -> None:
         self._send("stage", text)
+
+    def note(self, text: str) -> None:
+        self._send("note", text)
 
     def step(self, step: int, total_steps: int, images_per_s: float, loss: float) -> None:
         self._send("step", step, total_steps, images_per_s, loss)

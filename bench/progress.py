@@ -10,7 +10,11 @@ class Progress(Protocol):
     """Receives the news of one run, in the order of the calls below."""
 
     def stage(self, text: str) -> None:
-        """A new phase begins ("data", "training", "evaluating rendered"), or something is worth a line."""
+        """A new phase begins: "data", "training", "evaluating rendered"."""
+        ...
+
+    def note(self, text: str) -> None:
+        """Something is worth a line that stays: a warning, a problem with tracking."""
         ...
 
     def step(self, step: int, total_steps: int, images_per_s: float, loss: float) -> None:
@@ -30,6 +34,9 @@ class Quiet:
     """Says nothing."""
 
     def stage(self, text: str) -> None:
+        """Nothing."""
+
+    def note(self, text: str) -> None:
         """Nothing."""
 
     def step(self, step: int, total_steps: int, images_per_s: float, loss: float) -> None:

@@ -336,7 +336,7 @@ def _warn_of_collapse(metrics: Mapping[str, float], step: int, outside: Outside)
     warning = collapse_warning({name.removeprefix("train/"): value for name, value in metrics.items()})
     if warning and "collapse" not in outside.said:
         outside.said.add("collapse")
-        outside.progress.stage(f"step {step}: {warning}")
+        outside.progress.note(f"step {step}: {warning}")
 
 
 def not_finite_rows(faces: FaceSet, indices: Indices, embeddings: Tensor) -> str:

@@ -82,6 +82,9 @@ class _PlainRow:
         self._first_step = 0
 
     def stage(self, text: str) -> None:
+        self.note(text)
+
+    def note(self, text: str) -> None:
         click.echo(f"{self._title}: {text}", err=True)
 
     def step(self, step: int, total_steps: int, images_per_s: float, loss: float) -> None:
@@ -130,11 +133,15 @@ def _live_board() -> Iterator[Board]:
 
     class LiveRow:
         def __init__(self, title: str) -> None:
+            self._title = title
             self._task = tasks[title] = bars.add_task(title, total=None, news="")
             self._validation = ""
 
         def stage(self, text: str) -> None:
             bars.update(self._task, news=text)
+
+        def note(self, text: str) -> None:
+            bars.console.print(f"{self._title}: {text}", markup=False, highlight=False)
 
         def step(self, step: int, total_steps: int, images_per_s: float, loss: float) -> None:
             news = f"{images_per_s:,.0f} images/s  loss {loss:.4g}{self._validation}"

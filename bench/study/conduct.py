@@ -80,6 +80,9 @@ class _Heard:
     def stage(self, text: str) -> None:
         self._row.stage(text)
 
+    def note(self, text: str) -> None:
+        self._row.note(text)
+
     def step(self, step: int, total_steps: int, images_per_s: float, loss: float) -> None:
         self._row.step(step, total_steps, images_per_s, loss)
 

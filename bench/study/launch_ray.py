@@ -476,6 +476,9 @@ class _DistantRow:
     def stage(self, text: str) -> None:
         self._board.say("stage", self._title, text)
 
+    def note(self, text: str) -> None:
+        self._board.note(f"{self._title}: {text}")
+
     def step(self, step: int, total_steps: int, images_per_s: float, loss: float) -> None:
         if time.monotonic() - self._said_at > _STEP_EVERY_S or step == total_steps:
             self._said_at = time.monotonic()

@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
+import os
+import pty
+import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -71,17 +77,44 @@ class Fold(Loss):
 """
 
 
+COLLAPSING = (
+    "plugins=[fold.py]",
+    "loss={name: sum, terms: [{loss: {name: fold}, weight: 50}, {loss: {name: triplet}}]}",
+    "train.epochs=25",
+    "optimizer.learning_rate=0.1",
+    "schedule={name: constant}",
+    *TRIPLET[1:],
+)
+
+
 def test_a_collapsed_run_says_so_once_and_what_helps(bench_command: Bench, workspace: Path) -> None:
     """A loss that rewards collapse, and a triplet term beside it that watches."""
     (workspace / "fold.py").write_text(FOLD)
-    terms = "loss={name: sum, terms: [{loss: {name: fold}, weight: 50}, {loss: {name: triplet}}]}"
-    fast = ("train.epochs=25", "optimizer.learning_rate=0.1", "schedule={name: constant}")
-    ended = bench_command("run", "tiny.yaml", "plugins=[fold.py]", terms, *fast, *TRIPLET[1:])
+    ended = bench_command("run", "tiny.yaml", *COLLAPSING)
     assert ended.code == 0, ended.err
     assert logged(workspace)[-1]["train/embedding_std"] < 0.1
     alarms = [line for line in (ended.err + ended.out).splitlines() if "collapse: all images" in line]
     assert len(alarms) == 1, ended
     assert "known to help: a lower learning rate" in alarms[0]
+
+
+def test_on_a_terminal_the_alarm_is_a_line_that_stays(workspace: Path) -> None:
+    (workspace / "fold.py").write_text(FOLD)
+    terminal, its_end = pty.openpty()
+    command = [sys.executable, "-m", "bench", "run", "tiny.yaml", *COLLAPSING]
+    environment = {**os.environ, "TERM": "xterm", "COLUMNS": "400"}
+    with subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=its_end) as running:
+        os.close(its_end)
+        shown = b""
+        with contextlib.suppress(OSError):  # it is closed
+            while news := os.read(terminal, 65536):
+                shown += news
+    os.close(terminal)
+    assert running.returncode == 0, shown
+    lines = re.sub(rb"\x1b\[[0-9;?]*[A-Za-z]", b"", shown).decode().splitlines()
+    alarms = [line.strip() for line in lines if "collapse: all images" in line]
+    assert len(alarms) == 1
+    assert re.match(r"tiny s0: step \d+: collapse: all images", alarms[0])
 
 
 def test_a_center_run_logs_share_radius_and_distance(bench_command: Bench, workspace: Path) -> None:

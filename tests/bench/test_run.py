@@ -254,6 +254,8 @@ class PullsThePlug:
 
     def stage(self, text: str) -> None: ...
 
+    def note(self, text: str) -> None: ...
+
     def step(self, step: int, total_steps: int, images_per_s: float, loss: float) -> None:
         if step == self._at_step:
             raise BenchError("pulled the plug")

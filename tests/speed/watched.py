@@ -22,6 +22,9 @@ class Watched:
     def stage(self, text: str) -> None:
         pass
 
+    def note(self, text: str) -> None:
+        pass
+
     def step(self, step: int, total_steps: int, images_per_s: float, loss: float) -> None:
         self.wall_s[step], self.cpu_s[step] = time.perf_counter(), time.process_time()
         self.seen[step] = self._look()
