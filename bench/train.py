@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from bench import rows
 from bench.ahead import Ahead, Ready
 from bench.config import RunConfig
+from bench.cores import Cores
 from bench.data import Augment, Batch, FaceSet, Preprocess
 from bench.data.batches import Draw, Indices, step_seed, torch_seed
 from bench.device import seed_random
@@ -166,6 +167,7 @@ class Outside:
         clock: adds up the parts.
         stepped: called after every step.
         said: kinds of warnings that need not be said twice.
+        cores: tells how they are shared with other programs.
     """
 
     validate: Callable[[], Mapping[str, float]]
@@ -176,6 +178,7 @@ class Outside:
     clock: Clock
     stepped: Callable[[], None] = lambda: None
     said: set[str] = field(default_factory=set)
+    cores: Cores = field(default_factory=Cores)
 
 
 def train(learner: Learner, recipe: Recipe, outside: Outside) -> None:
@@ -320,6 +323,8 @@ def _step(learner: Learner, recipe: Recipe, outside: Outside, ahead: Ahead) -> N
             metrics = learner.window.means()
             outside.writer.append(MetricsLine(learner.step, _now_ms(), metrics))
             _warn_of_collapse(metrics, learner.step, outside)
+            if recipe.device.type == "cpu":
+                _warn_of_neighbours(config, learner.step, outside)
             outside.progress.step(
                 learner.step, length.total_steps, metrics["train/images_per_s"], metrics["train/loss"]
             )
@@ -336,6 +341,14 @@ def _warn_of_collapse(metrics: Mapping[str, float], step: int, outside: Outside)
     warning = collapse_warning({name.removeprefix("train/"): value for name, value in metrics.items()})
     if warning and "collapse" not in outside.said:
         outside.said.add("collapse")
+        outside.progress.note(f"step {step}: {warning}")
+
+
+def _warn_of_neighbours(config: RunConfig, step: int, outside: Outside) -> None:
+    shared = None if "neighbours" in outside.said else outside.cores.shared()
+    warning = shared and shared.warning(torch.get_num_threads(), config.train.precision)
+    if warning:
+        outside.said.add("neighbours")
         outside.progress.note(f"step {step}: {warning}")
 
 
