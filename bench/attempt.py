@@ -136,7 +136,7 @@ class Attempt:
         is_new = checkpoint is None and self._earlier_state() != "KILLED"
         self._folder.clear(checkpoint=checkpoint is None, identity=is_new)
         if checkpoint is not None:
-            self._progress.stage(f"continuing after step {learner.step}")
+            self._progress.note(f"continuing after step {learner.step}")
         write_text(self._folder.config, self._config.to_yaml())
         facts = {
             **self._environment(learner).model_dump(),

@@ -397,7 +397,8 @@ class _PipeHandler(logging.Handler):
         self._progress = progress
 
     def emit(self, record: logging.LogRecord) -> None:
-        self._progress.note(self.format(record))
+        tell = self._progress.note if record.levelno >= logging.WARNING else self._progress.stage
+        tell(self.format(record))
 
 
 class _Pipe:

@@ -323,7 +323,7 @@ def _step(learner: Learner, recipe: Recipe, outside: Outside, ahead: Ahead) -> N
             metrics = learner.window.means()
             outside.writer.append(MetricsLine(learner.step, _now_ms(), metrics))
             _warn_of_collapse(metrics, learner.step, outside)
-            if recipe.device.type == "cpu":
+            if recipe.device.type == "cpu" and world.size == 1:  # other processes of a run are no strangers
                 _warn_of_neighbours(config, learner.step, outside)
             outside.progress.step(
                 learner.step, length.total_steps, metrics["train/images_per_s"], metrics["train/loss"]

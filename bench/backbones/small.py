@@ -50,10 +50,19 @@ class _Pool(nn.AdaptiveAvgPool2d):
             pooled: Tensor = super().forward(inputs)
             return pooled
         # averages of one value each: going back through them is a twentieth of a step in bf16
-        if inputs.requires_grad and inputs.is_contiguous(memory_format=torch.channels_last):
+        if _is_trained_in_channels_last(inputs):
             # flattening gives gradients in the other layout, and ReLU's kernel is 15 times slower on a mix
             inputs.register_hook(_to_channels_last)  # type: ignore[no-untyped-call]
         return inputs
+
+
+def _is_trained_in_channels_last(inputs: Tensor) -> bool:
+    # a compiler chooses layouts itself
+    return (
+        inputs.requires_grad
+        and inputs.is_contiguous(memory_format=torch.channels_last)
+        and not torch.compiler.is_compiling()
+    )
 
 
 def _to_channels_last(gradient: Tensor) -> Tensor:

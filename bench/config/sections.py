@@ -222,7 +222,8 @@ class RuntimeConfig(Section):
     """auto, cpu, cuda, cuda:N or mps."""
 
     threads: Literal["auto"] | PositiveInt = "auto"
-    """Threads of the CPU; auto is one a core. Fewer are faster where other programs want the cores."""
+    """Threads of the CPU; auto divides the cores among the processes of a run on a machine. Fewer are
+    faster where other programs want the cores."""
 
     checkpoint_every_s: NonNegativeFloat = 60.0
     """Seconds between two checkpoints; a kill loses at most that. Each validation writes one too."""

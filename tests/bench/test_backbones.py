@@ -104,3 +104,26 @@ def test_a_unit_of_ir_small_keeps_what_came_in() -> None:
     features = torch.randn(2, 128, 8, 8)
     nn.init.zeros_(unit.residual[5].weight)  # the last norm of the residual
     assert torch.equal(unit(features), features)
+
+
+def test_the_gradient_of_the_last_relu_of_small_comes_in_the_layout_of_its_output() -> None:
+    """At 64 px nothing is averaged, and flattening would pass its own layout back."""
+    torch.manual_seed(0)
+    network = BACKBONES.build("small", {}, {"embedding_dim": 8, "width": 4})
+    images = torch.randn(6, 3, 64, 64)
+    network(images).square().sum().backward()
+    expected = [parameter.grad.clone() for parameter in network.parameters()]
+
+    arrived: list[torch.Tensor] = []
+
+    def watch(_module: nn.Module, _inputs: object, features: torch.Tensor) -> None:
+        features.grad_fn.register_prehook(lambda gradients: arrived.append(gradients[0]))
+
+    network.stages[-1].register_forward_hook(watch)
+    network.zero_grad()
+    network.to(memory_format=torch.channels_last)
+    network(images.contiguous(memory_format=torch.channels_last)).square().sum().backward()
+    assert arrived[0].shape == (6, 32, 4, 4)
+    assert arrived[0].is_contiguous(memory_format=torch.channels_last)
+    for parameter, gradient in zip(network.parameters(), expected, strict=True):
+        torch.testing.assert_close(parameter.grad, gradient, rtol=1e-4, atol=1e-4)

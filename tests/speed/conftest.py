@@ -83,7 +83,9 @@ def threads(request: pytest.FixtureRequest) -> Iterator[int]:
     import torch
 
     before = torch.get_num_threads()
-    number = len(os.sched_getaffinity(0)) if request.param == A_THREAD_A_CORE else 1
+    # sched_getaffinity: Linux alone
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    number = cores if request.param == A_THREAD_A_CORE else 1
     torch.set_num_threads(number)
     yield number
     torch.set_num_threads(before)
