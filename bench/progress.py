@@ -7,14 +7,14 @@ from typing import Protocol
 
 
 class Progress(Protocol):
-    """Receives the news of one run, in the order of the calls below."""
+    """Receives the news of one run."""
 
     def stage(self, text: str) -> None:
         """A new phase begins: "data", "training", "evaluating rendered"."""
         ...
 
     def note(self, text: str) -> None:
-        """Something is worth a line that stays: a warning, a problem with tracking."""
+        """Something is worth a line that stays: a warning, a problem with tracking. From any thread."""
         ...
 
     def step(self, step: int, total_steps: int, images_per_s: float, loss: float) -> None:

@@ -95,6 +95,14 @@ def test_threads_of_ours_that_wait_for_each_other_are_not_other_programs(
     assert shared.taken_s < 0.9 * shared.wall_s  # half of the core, and more, was ours
 
 
+@pytest.fixture
+def kernel(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """A folder that stands for /proc; every question is answered at once."""
+    monkeypatch.setattr(cores, "_LEAST_S", 0.0)
+    monkeypatch.setattr(cores, "_PROC", tmp_path)
+    return tmp_path
+
+
 def counts(folder: Path, *, ticks: int, **waits_ns: int) -> None:
     """What the kernel would say."""
     (folder / "stat").write_text("cpu  9 9 9 9 9 9 9 9 9 9\n")
@@ -111,15 +119,13 @@ def counts(folder: Path, *, ticks: int, **waits_ns: int) -> None:
 
 @needs_counts
 def test_idle_time_other_cores_and_threads_that_ended_do_not_count(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    monkeypatch: pytest.MonkeyPatch, kernel: Path
 ) -> None:
-    monkeypatch.setattr(cores, "_LEAST_S", 0.0)
-    monkeypatch.setattr(cores, "_PROC", tmp_path)
     monkeypatch.setattr("time.process_time", lambda: 0.0)
     hertz, num_cores = os.sysconf("SC_CLK_TCK"), len(os.sched_getaffinity(0))
-    counts(tmp_path, ticks=100 * hertz, main=1_000_000_000, ends=7_000_000_000)
+    counts(kernel, ticks=100 * hertz, main=1_000_000_000, ends=7_000_000_000)
     asked = Cores()
-    counts(tmp_path, ticks=103 * hertz, main=3_500_000_000, begins=250_000_000)
+    counts(kernel, ticks=103 * hertz, main=3_500_000_000, begins=250_000_000)
     shared = asked.shared()
     assert shared is not None
     assert shared.taken_s == pytest.approx(3 * num_cores)
@@ -128,27 +134,21 @@ def test_idle_time_other_cores_and_threads_that_ended_do_not_count(
 
 @needs_counts
 @pytest.mark.parametrize("missing", ["stat", "schedstat"])
-def test_a_kernel_that_does_not_count_gives_no_answer(
-    missing: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    monkeypatch.setattr(cores, "_LEAST_S", 0.0)
-    monkeypatch.setattr(cores, "_PROC", tmp_path)
-    counts(tmp_path, ticks=1, main=1)
-    for file in tmp_path.rglob(missing):
+def test_a_kernel_that_does_not_count_gives_no_answer(missing: str, kernel: Path) -> None:
+    counts(kernel, ticks=1, main=1)
+    for file in kernel.rglob(missing):
         file.write_text("\n")
     assert Cores().shared() is None
-    for file in tmp_path.rglob(missing):
+    for file in kernel.rglob(missing):
         file.unlink()
     assert Cores().shared() is None
 
 
 @needs_counts
 def test_cores_that_have_changed_meanwhile_give_no_answer(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    monkeypatch: pytest.MonkeyPatch, kernel: Path
 ) -> None:
-    monkeypatch.setattr(cores, "_LEAST_S", 0.0)
-    monkeypatch.setattr(cores, "_PROC", tmp_path)
-    counts(tmp_path, ticks=100, main=1)
+    counts(kernel, ticks=100, main=1)
     asked = Cores()
     assert asked.shared() is not None
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: {99999})  # the rest of the machine's
